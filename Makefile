@@ -1,0 +1,34 @@
+# demo and test need Python >= 3.11, make and a package index, nothing else: each makes its own .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+METHODS ?= vanilla embedder_warmup orca mona
+# Tests run in as many processes as there are cores, each with one thread.
+TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: demo test lint bench install clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python -m bench run --suite quick --methods $(METHODS)
+	$(BIN)/python -m bench report --out reports/quick
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
+bench: install
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=benchmarks/results/latest.json
+
+clean:
+	rm -rf $(VENV) build
