@@ -1,0 +1,85 @@
+"""Losses by name: `LOSSES[name](output, y, extra)` is a scalar, the mean over the batch.
+
+`output` (B, *output_shape) is the model's output, in physical units for dense targets; `y` is the batch's target and
+`extra` its side tensors. Masks multiply: a non-finite value makes the loss non-finite even where it is masked, so that
+bad data are seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Extra = Mapping[str, Tensor]
+
+
+def cross_entropy(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """−mean log softmax(output)[y]; output (B, K) logits, y (B,) int64. A label outside 0..K−1 is an error."""
+    return -F.log_softmax(output, dim=1).gather(1, y[:, None]).mean()
+
+
+def bce(output: Tensor, y: Tensor, extra: Extra, pos_weight: float = 1.0) -> Tensor:
+    """Binary cross-entropy with logits, mean over samples and labels; positives weigh `pos_weight`."""
+    weight = torch.as_tensor(pos_weight, dtype=output.dtype, device=output.device)
+    return F.binary_cross_entropy_with_logits(output, y, pos_weight=weight)
+
+
+def _masked_mean(values: Tensor, extra: Extra) -> Tensor:
+    """Mean over the elements that `extra["ignore"]` (same shape, 1 = ignore) does not mark; all, without a mask."""
+    if "ignore" not in extra:
+        return values.mean()
+    keep = 1.0 - extra["ignore"].to(values.dtype)
+    return (values * keep).sum() / keep.sum().clamp(min=1.0)
+
+
+def bce_masked(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """Per-pixel binary cross-entropy with logits over pixels not ignored; output, y and `ignore` (B, 1, H, W)."""
+    return _masked_mean(F.binary_cross_entropy_with_logits(output, y, reduction="none"), extra)
+
+
+def mse(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """mean (output − y)²."""
+    return (output - y).square().mean()
+
+
+def mse_masked(output: Tensor, y: Tensor, extra: Extra, clip: float = 16.0) -> Tensor:
+    """Mean (output − min(y, clip))² over pixels not ignored; Å² for PSICOV, whose distances are cut at 16 Å."""
+    return _masked_mean((output - y.clamp(max=clip)).square(), extra)
+
+
+def _per_sample(x: Tensor) -> Tensor:
+    """Root mean square of every sample: (B, ...) -> (B,)."""
+    return x.flatten(1).square().mean(1).sqrt()
+
+
+def rmse(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """mean_i sqrt(mean_j (p_ij − y_ij)²): root mean square error per sample, channels and points flattened."""
+    return _per_sample(output - y).mean()
+
+
+def nrmse(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """mean_i sqrt(mean_j (p_ij − y_ij)²) / sqrt(mean_j y_ij²), no epsilon: an all-zero target gives inf or NaN."""
+    return (_per_sample(output - y) / _per_sample(y)).mean()
+
+
+def relative_l2(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """mean_i ‖p_i − y_i‖₂ / ‖y_i‖₂, the same number as `nrmse` (published code sums it over the batch)."""
+    return nrmse(output, y, extra)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Extra], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "bce": bce,
+    "bce_pos4": partial(bce, pos_weight=4.0),
+    "bce_pos10": partial(bce, pos_weight=10.0),
+    "bce_masked": bce_masked,
+    "mse": mse,
+    "mse_masked": mse_masked,
+    "rmse": rmse,
+    "nrmse": nrmse,
+    "relative_l2": relative_l2,
+}
