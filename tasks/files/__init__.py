@@ -1,0 +1,1 @@
+"""Data files: finding, marking, fingerprinting, verifying and fetching them, and reading the official layouts."""

@@ -1,0 +1,107 @@
+"""The FNO paper's Darcy files: MATLAB arrays `coeff` and `sol`, decimated and normalised point by point."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tasks.contract import DataError, File, Request
+from tasks.files.fingerprint import fingerprint
+from tasks.files.locate import find
+from tasks.files.nb360 import AGAIN, array
+from tasks.files.pickles import open_checked
+
+STRIDE = 5
+EPSILON = 1e-5
+_EXPECTED = "a MATLAB file (version 5 or 7.3) with coeff and sol, each (n, 421, 421)"
+
+
+def read_variable(path: Path, name: str, most: int) -> np.ndarray:
+    """The first `most` samples of array `name` (n, s, s) at every fifth point, as stored.
+
+    Version 5 files are read by scipy, which takes the whole array into memory (up to 1.5 GB); of a version 7.3 file
+    (HDF5, axes reversed) only what is needed is read.
+    """
+    import h5py
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    open_checked(path, _EXPECTED, AGAIN).close()
+    if h5py.is_hdf5(path):
+        try:
+            with h5py.File(path, "r", locking=False) as f:
+                if name not in f:
+                    raise DataError(path, f"an HDF5 file with {', '.join(f) or 'nothing'}", _EXPECTED, AGAIN)
+                stored = f[name]
+                if not isinstance(stored, h5py.Dataset) or stored.ndim != 3:
+                    raise DataError(path, f"{name} of shape {getattr(stored, 'shape', 'none')}", _EXPECTED, AGAIN)
+                return stored[::STRIDE, ::STRIDE, :most].T
+        except OSError as error:
+            raise DataError(path, f"a damaged or truncated file ({error})", _EXPECTED, AGAIN) from error
+    try:
+        table = loadmat(path, variable_names=[name])
+    except (MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, IndexError) as error:
+        raise DataError(path, f"no readable MATLAB file ({error})", _EXPECTED, AGAIN) from error
+    except Exception as error:
+        if type(error).__name__ == "error":  # zlib.error of a file cut off in a compressed variable
+            raise DataError(path, f"a damaged or truncated file ({error})", _EXPECTED, AGAIN) from error
+        raise
+    if name not in table:
+        raise DataError(path, f"a MATLAB file without {name}", _EXPECTED, AGAIN)
+    values = table[name]
+    return values[:most, ::STRIDE, ::STRIDE] if values.ndim == 3 else values
+
+
+def read_pairs(request: Request, file: File, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficient and solution of the first `most` samples at every fifth point, (n, s, s) float32 each.
+
+    A full-size file is 1.6 GB; with `request.cache` the decimated copy is kept and read from then on.
+    """
+    path = find(request.root, file)
+    copy = None
+    if request.cache is not None:
+        key = hashlib.sha256(f"{fingerprint([path])} {most} {STRIDE}".encode()).hexdigest()[:16]
+        copy = request.cache / f"darcy_nb360-{path.stem}-{key}.npz"
+        if copy.is_file():
+            try:
+                with np.load(copy, allow_pickle=False) as arrays:
+                    return arrays["coeff"], arrays["sol"]
+            except (OSError, ValueError, KeyError, EOFError):
+                copy.unlink(missing_ok=True)  # half a copy is as good as none: it is made again below
+    fields = [_decimated(path, name, most) for name in ("coeff", "sol")]
+    if fields[0].shape != fields[1].shape:
+        raise DataError(path, f"coeff of shape {fields[0].shape} and sol of shape {fields[1].shape}", _EXPECTED, AGAIN)
+    if copy is not None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
+        with temporary.open("wb") as f:
+            np.savez(f, coeff=fields[0], sol=fields[1])
+        temporary.replace(copy)
+    return fields[0], fields[1]
+
+
+def _decimated(path: Path, name: str, most: int) -> np.ndarray:
+    values = read_variable(path, name, most)
+    if values.ndim != 3 or values.shape[1] != values.shape[2] or values.shape[1] < 2 or not len(values):
+        raise DataError(path, f"{name} of shape {values.shape}", _EXPECTED, AGAIN)
+    if values.dtype.kind not in "fiu":
+        raise DataError(path, f"{name} of dtype {values.dtype}", _EXPECTED, AGAIN)
+    few = np.ascontiguousarray(values, dtype=np.float32)
+    return array(path, name, few, (None, *few.shape[1:]))
+
+
+def normaliser(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation + 1e-5 over samples, point by point: (s, s) float32 each, sums in float64."""
+    mean = values.mean(0, dtype=np.float64)
+    std = values.std(0, dtype=np.float64, ddof=1 if len(values) > 1 else 0)
+    return mean.astype(np.float32), (std + EPSILON).astype(np.float32)
+
+
+def with_grid(values: np.ndarray) -> np.ndarray:
+    """(n, s, s) with the coordinates of both axes in [0, 1] as further channels: (n, 3, s, s)."""
+    line = np.linspace(0, 1, values.shape[-1], dtype=np.float32)
+    grid = np.broadcast_to(np.stack(np.meshgrid(line, line, indexing="ij")), (len(values), 2, *values.shape[1:]))
+    return np.concatenate([values[:, None], grid], axis=1).astype(np.float32)

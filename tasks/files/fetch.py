@@ -1,0 +1,173 @@
+"""Getting one official file: resumed where it stopped, checked before it gets its name, never an error page.
+
+A download grows in `<file>.part`. It becomes the file when its size and checksum are the published ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.contract import DataError, File
+from tasks.files.locate import human, locate
+from tasks.files.verify import digest, verify
+
+if TYPE_CHECKING:
+    import requests
+
+CHUNK = 2**16
+"""Bytes per read: at most this much is lost when a connection breaks."""
+TRIES = 5
+"""Connections per file before giving up; each goes on where the last one broke."""
+TIMEOUT = (10, 60)
+"""Seconds to wait for a connection, and for the next bytes."""
+SPARE = 100 * 2**20
+"""Bytes to leave free on the disk."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What a server says of a file before it is downloaded."""
+
+    size: int | None
+    resumable: bool
+
+
+def fetch(
+    file: File, data_dir: Path, say: Say, dry_run: bool = False, progress: Callable[[int], None] | None = None
+) -> Path | None:
+    """Bring `file` to its place below `data_dir`; its path, or None where that is up to the user or it is a dry run.
+
+    Says the size first. A file that is there already is verified, not fetched. `progress` gets the number of bytes as
+    they come. DataError when the server refuses, the size or checksum is wrong, or the disk is too small.
+    """
+    here, target = locate(data_dir, file), data_dir / file.path
+    if here is not None and here.is_file():
+        return _already(here, file, data_dir, say, dry_run)
+    if file.url is None:
+        say(f"{target}: no direct link. {file.get or 'See the task description (`bench describe`).'}")
+        return None
+    if dry_run:
+        size = human(file.size) if file.size else "exact size told by the server"
+        say(f"{target}: would fetch {file.url} ({size}, {file.checksum or 'no checksum'}); {file.get}")
+        return None
+    with _session() as session:
+        remote = _ask(session, file)
+        say(f"{target}: {human(remote.size) if remote.size else 'unknown size'} from {file.url}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        _check_space(part, remote.size)
+        for attempt in range(1, TRIES + 1):
+            if _download(session, file, part, remote, progress):
+                break
+            say(f"{target.name}: the connection broke at {human(_size(part))} ({attempt} of {TRIES})")
+        else:
+            raise DataError(part, f"{_size(part):,} bytes after {TRIES} connections",
+                            f"{remote.size or 0:,} bytes", "Fetch again: it goes on where it stopped.")  # fmt: skip
+    _check(part, file)
+    part.replace(target)
+    verify(target, file, data_dir)
+    say(f"{target}: done")
+    return target
+
+
+def _already(path: Path, file: File, data_dir: Path, say: Say, dry_run: bool) -> Path:
+    verdict = verify(path, file, data_dir, compute=not dry_run)
+    if verdict is not None and verdict.status in ("differs", "generated"):
+        raise DataError(path, verdict.detail, "the published file", "Remove it and fetch again.")
+    say(f"{path}: here already ({verdict.detail if verdict else 'not verified yet'})")
+    return path
+
+
+def _session() -> requests.Session:
+    import requests
+
+    return requests.Session()
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _refuse(file: File, found: str) -> DataError:
+    cure = f"Try again later, or get it by hand: {file.get}" if file.get else "Try again later."
+    return DataError(file.url or file.path, found, "the data file", cure)
+
+
+def _ask(session: requests.Session, file: File) -> Remote:
+    """Size and resumability, from the first byte (a HEAD request is refused by some hosts that serve data)."""
+    import requests
+
+    try:
+        with session.get(file.url or "", headers={"Range": "bytes=0-0"}, stream=True, timeout=TIMEOUT) as answer:
+            _refuse_page(file, answer)
+            total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            length = total if answer.status_code == 206 else answer.headers.get("Content-Length", "")
+            remote = Remote(int(length) if length.isdecimal() else file.size, answer.status_code == 206)
+    except requests.RequestException as error:
+        raise _refuse(file, f"no connection ({error})") from error
+    if file.size is not None and remote.size != file.size:
+        raise _refuse(file, f"{remote.size:,} bytes on the server, published are {file.size:,}")
+    return remote
+
+
+def _refuse_page(file: File, answer: requests.Response) -> None:
+    """DataError for an error status, and for a web page where data should be."""
+    if answer.status_code >= 400:
+        raise _refuse(file, f"HTTP {answer.status_code} {answer.reason}")
+    kind = answer.headers.get("Content-Type", "").lower()
+    if "html" in kind or "xml" in kind:
+        raise _refuse(file, f"a web page ({kind})")
+
+
+def _check_space(part: Path, size: int | None) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if size is not None and size - _size(part) + SPARE > free:
+        raise DataError(part, f"{human(free)} free on its disk", f"{human(size - _size(part) + SPARE)}",
+                        "Free some space, or choose another folder with --data-dir.")  # fmt: skip
+
+
+def _download(
+    session: requests.Session, file: File, part: Path, remote: Remote, progress: Callable[[int], None] | None
+) -> bool:
+    """One connection: append what is missing to `part`; whether all is there now."""
+    import requests
+
+    start = _size(part) if remote.resumable else 0
+    if remote.size is not None and start > remote.size:
+        start = 0
+    if start and start == remote.size:
+        return True
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        with session.get(file.url or "", headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            _refuse_page(file, answer)
+            goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
+                f"bytes {start}-"
+            )
+            with part.open("ab" if start and goes_on else "wb") as out:
+                for block in answer.iter_content(CHUNK):
+                    if out.tell() == 0 and block.lstrip()[:1] == b"<":
+                        raise _refuse(file, f"a web page (it begins with {block[:24]!r})")
+                    out.write(block)
+                    if progress is not None:
+                        progress(len(block))
+    except requests.RequestException:
+        return False
+    return remote.size is None or _size(part) == remote.size
+
+
+def _check(part: Path, file: File) -> None:
+    """The size and checksum of a finished download; a wrong one is removed, so that it is not resumed."""
+    found = f"{_size(part):,} bytes" if file.size is not None and _size(part) != file.size else ""
+    if not found and file.checksum is not None:
+        algorithm, _, expected = file.checksum.partition(":")
+        value = digest(part, algorithm)
+        found = f"{algorithm} {value}" if value != expected else ""
+    if found:
+        part.unlink()
+        raise _refuse(file, f"{found} after the download")

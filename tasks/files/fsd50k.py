@@ -1,0 +1,187 @@
+"""The chunked FSD50K of NAS-Bench-360: manifests of one-second wav files, grouped by clip, as lazy splits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from tasks.contract import Batch, DataError
+from tasks.files.audio import MELS, log_mel, one_second, read_wav
+from tasks.files.nb360 import AGAIN
+from tasks.files.splits import VALIDATION_SEED
+
+BACKGROUND_SHARE, BACKGROUND_MOST = 0.75, 0.5
+"""Probability of mixing in noise, and its largest weight."""
+MASK_SHARE, MASK_MELS, MASK_FRAMES = 0.5, 0.15, 0.20
+"""SpecAugment: probability, and largest fraction of mel bands and frames that one mask covers."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of one csv file: a wav file, the clip it was cut from, and the clip's labels."""
+
+    path: Path
+    base: Path
+    """Folder that `files` are relative to."""
+    files: tuple[str, ...]
+    clip: np.ndarray
+    """(n,) int64; clips are numbered in the order of their sorted names."""
+    targets: np.ndarray
+    """(n, K) uint8."""
+
+    def waves(self, rows: np.ndarray) -> np.ndarray:
+        """One second of sound per row: (B, 22050) float32."""
+        return np.stack([one_second(read_wav(self.base / self.files[int(r)])) for r in rows])
+
+
+def read_labels(path: Path) -> dict[str, int]:
+    """Label name -> column, 0..K-1."""
+    expected = "a JSON object of label names and the numbers 0..K-1"
+    try:
+        table = json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(path, f"no JSON ({error})", expected, AGAIN) from error
+    if not isinstance(table, dict) or not table or sorted(map(str, table.values())) != sorted(
+        str(i) for i in range(len(table))
+    ):  # fmt: skip
+        raise DataError(path, f"a {type(table).__name__} with other values", expected, AGAIN)
+    return {name: int(number) for name, number in table.items()}
+
+
+def read_manifest(path: Path, label_map: Mapping[str, int]) -> Manifest:
+    """The csv file `path` (columns files, labels, ext), sorted by file within each clip."""
+    expected = "a csv file with the columns files, labels, ext"
+    try:
+        with path.open(newline="") as f:
+            reader = csv.DictReader(f)
+            missing = {"files", "labels", "ext"} - set(reader.fieldnames or ())
+            rows = [] if missing else list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(path, f"no csv text ({error})", expected, AGAIN) from error
+    if missing or not rows:
+        raise DataError(path, f"no column {sorted(missing)[0]}" if missing else "no rows", expected, AGAIN)
+    if any(not row["files"] or not row["labels"] or not row["ext"] for row in rows):
+        raise DataError(path, "a row with empty fields (cut off?)", expected, AGAIN)
+    rows.sort(key=lambda row: (row["ext"], row["files"]))
+    unknown = {name for row in rows for name in row["labels"].split(",")} - set(label_map)
+    if unknown:
+        raise DataError(path, f"the label {sorted(unknown)[0]!r}", "labels of lbl_map.json", AGAIN)
+    targets = np.zeros((len(rows), len(label_map)), np.uint8)
+    for i, row in enumerate(rows):
+        targets[i, [label_map[name] for name in row["labels"].split(",")]] = 1
+    _, clip = np.unique([row["ext"] for row in rows], return_inverse=True)
+    base, files = relocate(path, [row["files"] for row in rows])
+    return Manifest(path, base, files, clip.astype(np.int64), targets)
+
+
+def relocate(path: Path, listed: list[str]) -> tuple[Path, tuple[str, ...]]:
+    """Manifests carry the paths of the machine that wrote them: the folder and tails under which the files lie here."""
+    parts = PurePosixPath(listed[0]).parts
+    for base in (path.parent.parent, path.parent, path.parent.parent.parent):
+        for start in range(len(parts)):
+            if base.joinpath(*parts[start:]).is_file():
+                return base, tuple("/".join(PurePosixPath(name).parts[start:]) for name in listed)
+    raise DataError(path, f"the chunk {listed[0]!r}, which is not here", f"wav files below {path.parent.parent}", AGAIN)
+
+
+def features(waves: np.ndarray, frames: int) -> np.ndarray:
+    """(B, 1, 96, frames): log-mel features, cut, or padded with zeros at the end."""
+    mel = log_mel(waves)[:, None, :, :frames]
+    return np.pad(mel, ((0, 0), (0, 0), (0, 0), (0, frames - mel.shape[-1])))
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Evaluation: every chunk is a sample, `clip` says which ones belong together."""
+
+    table: Manifest
+    frames: int
+    labels = None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(n, K) uint8."""
+        return self.table.targets
+
+    def __len__(self) -> int:
+        return len(self.table.files)
+
+    def check_first(self) -> None:
+        """Reads one chunk, so that wrong files are known before training; the others follow on demand."""
+        self.batch(np.arange(1), None)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
+        """x (B, 1, 96, frames), y (B, K) float32, `clip` (B,). Never augmented."""
+        x = features(self.table.waves(index), self.frames)
+        return Batch(x, self.targets[index].astype(np.float32), {"clip": self.table.clip[index]})
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Training: every clip is a sample, given out as one of its chunks."""
+
+    table: Manifest
+    frames: int
+    first_row: np.ndarray
+    """(n,) first row of each clip in the table; its chunks follow."""
+    count: np.ndarray
+    """(n,) chunks of each clip."""
+    noises: np.ndarray
+    """(m, 1, 96, frames) features of the background noises; m may be 0."""
+    fixed: bool = False
+    """Draw chunk and augmentation of a clip once for all epochs (published code)."""
+    labels = None
+
+    @classmethod
+    def of(cls, table: Manifest, frames: int, fixed: bool) -> Clips:
+        """The clips of `table`, with the background noises in `noise_22050` beside the folder of manifests."""
+        _, first, count = np.unique(table.clip, return_index=True, return_counts=True)
+        sounds = [one_second(read_wav(p)) for p in sorted((table.path.parent.parent / "noise_22050").glob("*.wav"))]
+        noises = features(np.stack(sounds), frames) if sounds else np.empty((0, 1, MELS, frames), np.float32)
+        return cls(table, frames, first, count, noises, fixed)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(n, K) uint8."""
+        return self.table.targets[self.first_row]
+
+    def __len__(self) -> int:
+        return len(self.first_row)
+
+    def first(self, limit: int | None) -> Clips:
+        """The first `limit` clips; all, with None."""
+        return replace(self, first_row=self.first_row[:limit], count=self.count[:limit])
+
+    def check_first(self) -> None:
+        """Reads one chunk, so that wrong files are known before training; the others follow on demand."""
+        self.batch(np.arange(1), None)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
+        """x (B, 1, 96, frames), y (B, K). With `rng` a random chunk, augmented; with None each clip's first chunk."""
+        y = self.table.targets[self.first_row[index]].astype(np.float32)
+        if rng is None:
+            return Batch(features(self.table.waves(self.first_row[index]), self.frames), y)
+        own = [np.random.default_rng([VALIDATION_SEED, int(i)]) if self.fixed else rng for i in index]
+        chunk = np.array([r.integers(c) for r, c in zip(own, self.count[index], strict=True)])
+        x = features(self.table.waves(self.first_row[index] + chunk), self.frames)
+        for b, generator in enumerate(own):
+            self._augment(x[b, 0], generator)
+        return Batch(x, y)
+
+    def _augment(self, mel: np.ndarray, rng: np.random.Generator) -> None:
+        """Background mix and SpecAugment on one sample (96, frames), in place."""
+        if len(self.noises) and rng.random() < BACKGROUND_SHARE:
+            weight = rng.uniform(0, BACKGROUND_MOST)
+            mel *= 1 - weight
+            mel += weight * self.noises[rng.integers(len(self.noises)), 0]
+        if rng.random() < MASK_SHARE:
+            for _ in range(int(rng.integers(1, 3))):
+                bands, frames = (int(rng.uniform(0, m) * s) for m, s in zip((MASK_MELS, MASK_FRAMES), mel.shape))
+                top, left = rng.integers(mel.shape[0] - bands + 1), rng.integers(mel.shape[1] - frames + 1)
+                mel[top : top + bands] = 0.0
+                mel[:, left : left + frames] = 0.0

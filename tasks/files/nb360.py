@@ -1,0 +1,168 @@
+"""What the readers of NAS-Bench-360's files share: checks that end in one clear message, and the cutting of splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.contract import ArraySplit, Data, DataError, Request, Split
+from tasks.files.splits import VALIDATION_SEED, indices_hash
+
+OPTIONS = ("allow_stale",)
+"""Reader options that exist; none changes how these files are read."""
+AGAIN = "Delete the file and get it again (`bench data fetch`), or make a stand-in with `bench data generate`."
+KINDS = {"f": "floats", "u": "unsigned integers", "i": "integers", "b": "booleans", "O": "objects", "U": "text"}
+
+
+def check_options(request: Request) -> None:
+    """ValueError for a reader option that does not exist."""
+    unknown = sorted(set(request.options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"unknown reader option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
+
+
+def shape_text(shape: tuple[int | None, ...]) -> str:
+    """(None, 52, 16) as '(n, 52, 16)'."""
+    return "(" + ", ".join("n" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def member(path: Path, table: Any, key: str) -> Any:
+    """`table[key]` of a dict whose keys are str or (Python 2) bytes."""
+    if not isinstance(table, Mapping):
+        raise DataError(path, f"a {type(table).__name__}", f"a dict with the key {key!r}", AGAIN)
+    for name in (key, key.encode()):
+        if name in table:
+            return table[name]
+    keys = ", ".join(sorted(str(k) for k in table)[:8]) or "none"
+    raise DataError(path, f"a dict with the keys {keys}", f"the key {key!r}", AGAIN)
+
+
+def array(path: Path, name: str, value: Any, shape: tuple[int | None, ...], kinds: str = "fiu") -> np.ndarray:
+    """`value` as an array of that shape (None: any size but 0) and dtype kind, without NaN or infinity."""
+    expected = f"{name} of shape {shape_text(shape)}, {' or '.join(KINDS[k] for k in kinds)}, all finite"
+    if not isinstance(value, np.ndarray | list | tuple):
+        raise DataError(path, f"{name} is a {type(value).__name__}", expected, AGAIN)
+    try:
+        out = np.asarray(value)
+    except ValueError as error:
+        raise DataError(path, f"{name} is ragged", expected, AGAIN) from error
+    fits = out.ndim == len(shape) and all(s is None or s == o for s, o in zip(shape, out.shape, strict=True))
+    if not fits:
+        raise DataError(path, f"{name} of shape {shape_text(out.shape)}", expected, AGAIN)
+    if out.size == 0:
+        raise DataError(path, f"{name} is empty, shape {shape_text(out.shape)}", expected, AGAIN)
+    if out.dtype.kind not in kinds:
+        raise DataError(path, f"{name} of dtype {out.dtype}", expected, AGAIN)
+    if out.dtype.kind == "f":
+        check_finite(path, name, out)
+    return out
+
+
+def check_finite(path: Path, name: str, values: np.ndarray, first: int = 0) -> None:
+    """DataError with the first sample of `values` that holds NaN or infinity; `first` is the number of row 0."""
+    for start in range(0, len(values), 4096):
+        bad = ~np.isfinite(values[start : start + 4096])
+        if bad.any():
+            row = first + start + int(np.argmax(bad.reshape(len(bad), -1).any(1)))
+            found = f"NaN or infinity in {name}, first in sample {row}"
+            raise DataError(path, found, "finite numbers only", AGAIN)
+
+
+def labels(path: Path, name: str, value: Any, count: int, classes: int, first: int = 0) -> np.ndarray:
+    """`count` class labels in first..first+classes-1 as (count,) int64 starting at 0."""
+    out = np.asarray(value)
+    if out.ndim == 2 and out.shape[1] == 1:
+        out = out[:, 0]
+    whole = out.dtype.kind in "iu" or (out.dtype.kind == "f" and np.isfinite(out).all() and (out == np.rint(out)).all())
+    if out.shape != (count,) or not whole:
+        found = f"{name} of shape {shape_text(out.shape)}, dtype {out.dtype}"
+        raise DataError(path, found, f"{count} whole numbers, one per sample", AGAIN)
+    wrong = (out < first) | (out >= first + classes)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        expected = f"labels {first}..{first + classes - 1}"
+        raise DataError(path, f"{name} {out[i]} at sample {i}", expected, AGAIN)
+    return out.astype(np.int64) - first
+
+
+def held_out(n: int, published_val: int, published_total: int) -> int:
+    """Validation samples of `n` training ones: the published number, in proportion where the file is smaller."""
+    return min(n - 1, max(1, round(n * published_val / published_total))) if n > 1 else 0
+
+
+def last_rows(n: int, val: int) -> dict[str, np.ndarray]:
+    """Policy `last`: the last `val` samples validate."""
+    return {"train": np.arange(n - val), "val": np.arange(n - val, n)}
+
+
+def first_rows(n: int, val: int) -> dict[str, np.ndarray]:
+    """Policy `first`: the first `val` samples validate."""
+    return {"train": np.arange(val, n), "val": np.arange(val)}
+
+
+def seeded_rows(n: int, val: int) -> dict[str, np.ndarray]:
+    """Policy `seeded`: `val` samples drawn with the benchmark's fixed seed validate, both parts in file order."""
+    chosen = np.sort(np.random.default_rng(VALIDATION_SEED).choice(n, val, replace=False))
+    return {"train": np.setdiff1d(np.arange(n), chosen), "val": chosen}
+
+
+def limited(rows: dict[str, np.ndarray], request: Request) -> dict[str, np.ndarray]:
+    """The rows that `request` asks for: train and val merged under `paper`, at most `limit` training rows."""
+    if request.protocol == "paper" and "val" in rows:
+        rows = {"train": np.sort(np.concatenate([rows["train"], rows["val"]]))}
+    return {**rows, "train": rows["train"][: request.limit]}
+
+
+def listing_hash(paths: Iterable[Path], folder: Path) -> str:
+    """SHA-256 over the paths below `folder` and the sizes of many files, where reading them all would take too long.
+
+    A file that is missing counts with size -1; the reader says what is wrong when it comes to it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        size = path.stat().st_size if path.is_file() else -1
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+    return digest.hexdigest()
+
+
+def take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """values[rows] without a copy where rows are consecutive."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return values[rows[0] : rows[0] + len(rows)]
+    return values[rows]
+
+
+def assemble(
+    request: Request,
+    policy: str,
+    rows: Mapping[str, np.ndarray],
+    parts: Mapping[str, Split],
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    notes: Mapping[str, Any] | None = None,
+    decode: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Data:
+    """`Data` of the given parts, with the split's policy, index hash and sizes in its notes."""
+    facts = {
+        "split_policy": policy,
+        "protocol": request.protocol,
+        "indices_sha256": indices_hash(rows),
+        "sizes": {name: len(part) for name, part in parts.items()},
+    }
+    all_notes = {**facts, **(notes or {})}
+    return Data(parts["train"], parts.get("val"), parts["test"], input_shape, output_shape, decode, all_notes)
+
+
+def array_parts(
+    x: np.ndarray, y: np.ndarray, rows: Mapping[str, np.ndarray], x_test: np.ndarray, y_test: np.ndarray, **how: Any
+) -> dict[str, Split]:
+    """In-memory splits: `rows` of (x, y), and the test arrays. `augment` of `how` goes to training only."""
+    augment = how.pop("augment", None)
+    parts: dict[str, Split] = {name: ArraySplit(take(x, r), take(y, r), **how) for name, r in rows.items()}
+    parts["train"] = ArraySplit(take(x, rows["train"]), take(y, rows["train"]), augment=augment, **how)
+    parts["test"] = ArraySplit(x_test, y_test, **how)
+    return parts

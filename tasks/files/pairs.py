@@ -1,0 +1,185 @@
+"""From a PDEBench file to a task: one frame in, one frame out, decimated, cached, cut into splits, with notes.
+
+`Pairs` says what a task takes from its file. `load` reads it (or the cached copy), `cut` makes the splits; a task whose
+published code normalises does so between the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.contract import ArraySplit, Data, DataError, File, Request
+from tasks.files.fingerprint import fingerprint
+from tasks.files.locate import find
+from tasks.files.pdebench import GET_AGAIN, Header, Layout, read_field, read_header
+from tasks.files.splits import indices_hash, split
+
+OPTIONS = ("allow_stale",)
+FEWEST = 5
+"""Fewest samples that can be split."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a task takes from a file: which arrays at which times, and who is tested on."""
+
+    layout: Layout
+    axes: str
+    """Spatial axes in the order in which the family stores them: `x`, `xy` or `yx`. Kept as they are."""
+    points: int
+    """Points per axis after the published decimation."""
+    frames: int
+    """Frames of the official file; frame numbers below count these."""
+    inputs: tuple[int, ...] = (0,)
+    targets: tuple[int, ...] = (0,)
+    """Channels: fields of a CFD file, last axis of a grouped file; in a Darcy file 0 is coefficient, 1 solution."""
+    paper_train: int = 0
+    """Frame that published code trains on."""
+    paper_test: int = 0
+    """Frame that published code scores; differs from `paper_train` by accident in several tasks."""
+    policy: str = "pdebench-first10"
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """Coefficients that the file must have, by lower-case name."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All samples of a task, before they are split."""
+
+    x: np.ndarray
+    """(n, C, *space) float32, frame 0."""
+    y_train: np.ndarray
+    y_test: np.ndarray
+    """(n, K, *space) float32; the same array as `y_train` unless the protocol has two target frames."""
+    header: Header
+    notes: dict[str, Any]
+
+
+def read_pairs(request: Request, file: File, spec: Pairs, standardise: bool = False) -> Data:
+    """The task's data, straight: `load`, then `cut`."""
+    return cut(request, spec, load(request, file, spec), standardise)
+
+
+def load(request: Request, file: File, spec: Pairs) -> Loaded:
+    """Input and target frames of every sample, in physical units, from the file or its cached decimated copy."""
+    unknown = sorted(set(request.options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"unknown reader option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
+    header = read_header(find(request.root, file))
+    notes = check(header, spec)
+    last = header.frames - 1
+    wanted = [last, last]
+    if request.protocol == "paper":
+        wanted = [round(f * last / max(1, spec.frames - 1)) for f in (spec.paper_train, spec.paper_test)]
+    stride = max(1, header.shape[0] // spec.points)
+    arrays = _cached(request.cache, header, {"x": 0} | {f"y{f}": f for f in wanted}, spec, stride)
+    notes |= {"frames": {"input": 0, "target_train": wanted[0], "target_test": wanted[1], "stored": header.frames}}
+    notes |= {"stride": stride, "axes": spec.axes, "decimation": "stride"}
+    return Loaded(arrays["x"], arrays[f"y{wanted[0]}"], arrays[f"y{wanted[1]}"], header, notes)
+
+
+def check(header: Header, spec: Pairs) -> dict[str, Any]:
+    """Whether `header` is of the kind that `spec` wants; returns first notes (coefficients, warnings)."""
+    path, warnings = header.path, []
+    if header.layout != spec.layout or len(header.shape) != len(spec.axes):
+        raise DataError(path, f"a {header.layout} file in {len(header.shape)}D",
+                        f"a {spec.layout} file in {len(spec.axes)}D", GET_AGAIN)  # fmt: skip
+    most = max(*spec.inputs, *spec.targets) + (0 if spec.layout == "darcy" else 1)
+    if header.channels < most:
+        raise DataError(path, f"{header.channels} channels", f"at least {most}", GET_AGAIN)
+    if spec.layout != "darcy" and header.frames < 2:
+        raise DataError(path, "a single frame", f"{spec.frames} frames (at least 2)", GET_AGAIN)
+    if header.samples < FEWEST:
+        raise DataError(path, f"{header.samples} samples", f"at least {FEWEST}, to split them", GET_AGAIN)
+    for name, value in spec.constants.items():
+        given = header.constants.get(name)
+        if given is None:
+            warnings.append(f"the file does not state {name}; taken to be {value:g}")
+        elif not np.isclose(given, value, rtol=1e-5):
+            raise DataError(path, f"{name} = {given:g}", f"{name} = {value:g}", "This is another variant. " + GET_AGAIN)
+    return {"constants": dict(spec.constants), "warnings": warnings}
+
+
+def _cached(
+    folder: Path | None, header: Header, frames: Mapping[str, int], spec: Pairs, stride: int
+) -> dict[str, np.ndarray]:
+    """The arrays by name; read from the file once, then from an uncompressed copy keyed by the file's fingerprint."""
+    path = None
+    if folder is not None:
+        chosen = json.dumps([fingerprint([header.path]), sorted(frames.items()), stride, asdict(spec)], default=dict)
+        path = folder / f"{header.path.stem}-{hashlib.sha256(chosen.encode()).hexdigest()[:16]}.npz"
+        if path.is_file():
+            try:
+                with np.load(path, allow_pickle=False) as copy:
+                    return {name: copy[name] for name in frames}
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                path.unlink(missing_ok=True)  # half a copy is as good as none: it is made again below
+    arrays = {
+        name: read_field(header, frame, spec.inputs if name == "x" else spec.targets, stride)
+        for name, frame in frames.items()
+    }
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as f:
+                np.savez(f, allow_pickle=False, **arrays)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return arrays
+
+
+def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False, policy: str | None = None) -> Data:
+    """The splits of `request.protocol`: `strict` has a validation split, `paper` has none.
+
+    With `standardise`, inputs are given out as (x - mean) / std and predictions are decoded as raw * std + mean, both
+    per channel over the training samples: targets and metrics stay in physical units.
+    """
+    policy = policy or spec.policy
+    rows = split(policy, len(loaded.x), validation=request.protocol == "strict")
+    train = rows["train"][: request.limit]
+    x, y = loaded.x, loaded.y_train
+    scale = _moments(x[train]) if standardise else None
+    parts = {"train": ArraySplit(x[train], y[train], scale=scale)}
+    parts["test"] = ArraySplit(x[rows["test"]], loaded.y_test[rows["test"]], scale=scale)
+    if "val" in rows:
+        parts["val"] = ArraySplit(x[rows["val"]], y[rows["val"]], scale=scale)
+    spread = _spread(parts["test"].y)
+    notes = {
+        **loaded.notes,
+        "split_policy": policy,
+        "indices_sha256": indices_hash({**rows, "train": train}),
+        "sizes": {name: len(part) for name, part in parts.items()},
+        "inputs_standardised": standardise,
+        "target_nearly_constant": float(np.mean(spread < 0.01)),
+    }
+    return Data(
+        parts["train"], parts.get("val"), parts["test"], x.shape[1:], y.shape[1:],
+        decode=_moments(y[train]) if standardise else None, notes=notes,
+    )  # fmt: skip
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel, (C, 1, ...) float32, for values (n, C, *space); no zero deviation."""
+    axes = (0, *range(2, values.ndim))
+    mean, std = values.mean(axis=axes, dtype=np.float64), values.std(axis=axes, dtype=np.float64)
+    column = (-1,) + (1,) * (values.ndim - 2)
+    std = np.where(std > 1e-12 * np.maximum(1, abs(mean)), std, 1.0)
+    return mean.reshape(column).astype(np.float32), std.reshape(column).astype(np.float32)
+
+
+def _spread(y: np.ndarray) -> np.ndarray:
+    """Per sample, standard deviation over the points as a fraction of the root mean square: 0 is a constant field."""
+    flat = y.reshape(len(y), -1).astype(np.float64)
+    rms = np.sqrt((flat**2).mean(axis=1))
+    return flat.std(axis=1) / np.where(rms > 0, rms, 1.0)

@@ -1,0 +1,39 @@
+"""Which samples are for training, validation and test: PDEBench's two ways to cut the test set, as named policies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+VALIDATION_SEED = 360
+"""Seed of the validation split; a constant of the benchmark, not of a cell, so that all cells share one split."""
+
+
+def test_rows(policy: str, n: int) -> np.ndarray:
+    """`pdebench-first10`: the first int(n/10) samples (flat files); `pdebench-last10`: the last ones (grouped)."""
+    k = max(1, n // 10)
+    if policy == "pdebench-first10":
+        return np.arange(k)
+    if policy == "pdebench-last10":
+        return np.arange(n - k, n)
+    raise ValueError(f"split policy {policy!r}: pdebench-first10 or pdebench-last10")
+
+
+def split(policy: str, n: int, validation: bool) -> dict[str, np.ndarray]:
+    """Sorted sample numbers of `train`, `val` and `test`; `val` (a seeded tenth of the rest) only with `validation`."""
+    test = test_rows(policy, n)
+    rest = np.setdiff1d(np.arange(n), test)
+    if not validation:
+        return {"train": rest, "test": test}
+    val = np.sort(np.random.default_rng(VALIDATION_SEED).choice(rest, max(1, len(rest) // 10), replace=False))
+    return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
+
+
+def indices_hash(parts: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over the names and sample numbers of a split, to see at a glance that two records used the same one."""
+    digest = hashlib.sha256()
+    for name, rows in sorted(parts.items()):
+        digest.update(name.encode() + np.asarray(rows, "<i8").tobytes())
+    return digest.hexdigest()
