@@ -1,0 +1,1 @@
+"""Solvers and synthesisers that write stand-ins in the official file layouts, seeded per sample."""

@@ -1,0 +1,58 @@
+"""Writing PDEBench's two HDF5 layouts: flat arrays, and one group per sample."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tasks.files.generated import GENERATOR, writing
+
+
+def centres(n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """The n cell centres low + (i + 1/2) dx of [low, high], float64."""
+    return low + (np.arange(n) + 0.5) * (high - low) / n
+
+
+def saved_times(frames: int, end: float) -> np.ndarray:
+    """The `frames` times from 0 to `end` at which a field is kept, float64."""
+    return np.linspace(0.0, end, frames)
+
+
+def write_flat(
+    path: Path, task: str, arrays: Mapping[str, np.ndarray], grid: Mapping[str, np.ndarray],
+    constants: Mapping[str, float], size: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Arrays (sample, time, *space) with `x-coordinate` ..., as PDEBench's JAX generators leave them.
+
+    A `t` in `grid` gets the one extra entry that those files have. Everything is stored contiguous, as float32.
+    """
+    samples = len(next(iter(arrays.values())))
+    with writing(path, task=task, samples=samples, size=size) as temporary, h5py.File(temporary, "w") as h5:
+        h5.attrs["generated_by"] = GENERATOR
+        for name, constant in constants.items():
+            h5.attrs[name] = constant
+        for name, array in arrays.items():
+            h5[name] = np.asarray(array, np.float32)
+        for axis, line in grid.items():
+            points = np.append(line, 2 * line[-1] - line[-2]) if axis == "t" else line
+            h5[f"{axis}-coordinate"] = np.asarray(points, np.float32)
+
+
+def write_groups(
+    path: Path, task: str, fields: Iterable[np.ndarray], grid: Mapping[str, np.ndarray],
+    config: Mapping[str, Any], size: Mapping[str, Any], samples: int, compression: str | None = "lzf",
+) -> None:  # fmt: skip
+    """Groups `0000`, `0001`, ... with `data` (time, *space, channel), `grid/x` ..., attribute `config` (YAML)."""
+    with writing(path, task=task, samples=samples, size=size) as temporary, h5py.File(temporary, "w") as h5:
+        h5.attrs["generated_by"] = GENERATOR
+        for i, values in enumerate(fields):
+            group = h5.create_group(f"{i:04d}")
+            group.create_dataset("data", data=np.asarray(values, np.float32), compression=compression)
+            for axis, points in grid.items():
+                group.create_dataset(f"grid/{axis}", data=np.asarray(points, np.float32), compression=compression)
+            group.attrs["config"] = json.dumps({"sim": {**config, "seed": i}})  # JSON is YAML
