@@ -1,0 +1,104 @@
+"""Darcy flow of NAS-Bench-360: from a two-valued permeability to the pressure (the data of the FNO paper)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.contract import Data, File, Request, Task
+
+_GET = "the NAS-Bench-360 folder on Google Drive, folder id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw (or FNO's own folder)"
+FILES = {
+    part: File(path=f"darcy/piececonst_r421_N1024_smooth{number}.mat", get=_GET)
+    for part, number in (("train", 1), ("test", 2))
+}
+POLICY = "the first 1,000 samples of smooth1 (the last tenth of them validates), the first 100 of smooth2 test"
+
+
+def read(request: Request) -> Data:
+    """Coefficient and coordinates (n, 3, 85, 85) in, pressure (n, 1, 85, 85) out.
+
+    Every fifth point of the 421 x 421 grids. The coefficient is normalised point by point over the training split
+    (divided by standard deviation + 1e-5), the targets stay physical: `decode` turns the model's output into pressure
+    by the training targets' point-wise mean and deviation.
+    """
+    import numpy as np
+
+    from tasks.files import nb360
+    from tasks.files.darcy_mat import normaliser, read_pairs, with_grid
+
+    nb360.check_options(request)
+    a, u = read_pairs(request, FILES["train"], 1000)
+    a_test, u_test = read_pairs(request, FILES["test"], 100)
+    rows = nb360.limited(nb360.last_rows(len(a), nb360.held_out(len(a), 100, 1000)), request)
+    mean, std = normaliser(a[rows["train"]])
+    x, x_test = (with_grid((values - mean) / std) for values in (a, a_test))
+    shift, scale = normaliser(u[rows["train"]])
+    parts = nb360.array_parts(x, u[:, None], rows, x_test, u_test[:, None])
+    size = u.shape[-1]
+    decode = (shift[None].astype(np.float32), scale[None].astype(np.float32))
+    notes = {"stride": 5, "normalised_by_training_set": True}
+    return nb360.assemble(request, POLICY, rows, parts, (3, size, size), (1, size, size), notes, decode)
+
+
+def generate(root: Path, *, samples: int, **size: int) -> None:
+    """Darcy flow solved as for the FNO paper, in the layout of the two official .mat files.
+
+    A Gaussian random field N(0, (-laplace + 9)^-2) cut at 0 into permeabilities 12 and 4, -div(a grad u) = 1, u = 0 on
+    the border, 5-point finite volumes on a grid that may be coarser than the official 421 x 421.
+    """
+    from tasks.generators.darcy_nb360 import write
+
+    write({part: root / file.path for part, file in FILES.items()}, samples=samples, **size)
+
+
+TASK = Task(
+    name="darcy_nb360",
+    title="Darcy flow (FNO data)",
+    suites=("nas_bench_360",),
+    kind="dense",
+    input_shape=(3, 85, 85),
+    output_shape=(1, 85, 85),
+    loss="relative_l2",
+    metric="relative_l2",
+    more_metrics=(),
+    trivial="mean",
+    backbone="swin_base",
+    splits={"train": 900, "val": 100, "test": 100},
+    split_policy=POLICY,
+    files=tuple(FILES.values()),
+    recipe={
+        "trainer.optimizer": "adamw",
+        "trainer.lr": 1e-3,
+        "trainer.weight_decay": 5e-3,
+        "trainer.batch_size": 4,
+        "trainer.epochs": 100,
+        "trainer.warmup_epochs": 5,
+        "trainer.decay_epochs": 100,
+        "trainer.eval_batch_size": 1000,
+        "stage1.epochs": 60,
+        "stage1.max_samples": 128,
+    },
+    quick={
+        "trainer.epochs": 6,
+        "trainer.warmup_epochs": 0.5,
+        "trainer.decay_epochs": 6,
+        "trainer.batch_size": 8,
+        "trainer.eval_batch_size": 32,
+        "stage1.epochs": 2,
+        "stage1.max_samples": 16,
+    },
+    sizes={
+        "published": {"samples": 1_000, "grid": 421},
+        "quick": {"samples": 160, "grid": 101},
+        "tiny": {"samples": 24, "grid": 61},
+    },
+    read=read,
+    generate=generate,
+    licence="MIT (listed by NAS-Bench-360)",
+    citation="Li et al. 2021, Fourier neural operator; Tu et al. 2022, NAS-Bench-360",
+    source=f"Official: {_GET}. The stand-in solves the same equation with the same random field.",
+    defects=(
+        "An independent 5-point solver is 0.5 % from the official solutions: their own discretisation error.",
+        "Published code sums the loss over the batch; here it is the mean.",
+    ),
+)

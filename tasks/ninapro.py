@@ -1,0 +1,107 @@
+"""NinaPro DB5: hand movements from surface electromyography (NAS-Bench-360)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.contract import Data, DataError, File, Request, Task
+
+_GET = "the NAS-Bench-360 folder on Google Drive, file id "
+FILES = {
+    name: File(path=f"ninaPro/{name}.npy", checksum=f"md5:{md5}", get=_GET + drive)
+    for name, md5, drive in (
+        ("ninapro_train", "d4c33785587983348e6091e86a0d30b6", "1zcrpm9gPwKk_neZNJ6TygAq8Udmuc4LD"),
+        ("label_train", "4164e7fcae3f8abed0a04fd86b704f77", "1xYd5EqUwxp0wBoIXfFSS6FjjdhVD1z-k"),
+        ("ninapro_val", "138b106d4374a3fc204e41f6c4deda49", "1UYMJBh1T8ioLamefI-15QtHrx5yyyDtj"),
+        ("label_val", "f0464819f7ed56cb1cbbfafd312bd604", "1pCRBQjgkx2yyf8K0ReOYmcY1l3BlJgci"),
+        ("ninapro_test", "8a2b2cf87d5a5cf3986db2d67ebcfa18", "1rtZvlLnGvK9XSujVyH-faixpvMHLEiSV"),
+        ("label_test", "807b502000dba69ae0111063970ac5d2", "1-PcyUoOmcFBUexSILpZYndiEioldzxMR"),
+    )
+}
+CLASSES = 18
+POLICY = "as published, in three pairs of files"
+
+
+def read(request: Request) -> Data:
+    """Windows (n, 1, 52, 16) of 16 electrodes over 260 ms, as stored; labels 0..17, mostly rest.
+
+    `paper` trains on the training and validation files together.
+    """
+    import numpy as np
+
+    from tasks.files import nb360
+    from tasks.files.locate import find
+    from tasks.files.pickles import load_npy
+
+    nb360.check_options(request)
+    x, y = {}, {}
+    for part in ("train", "val", "test"):
+        path = find(request.root, FILES[f"ninapro_{part}"])
+        values = nb360.array(path, "windows", load_npy(path, objects=True, cure=nb360.AGAIN), (None, 52, 16))
+        x[part] = values.astype(np.float32)[:, None]
+        label_path = find(request.root, FILES[f"label_{part}"])
+        numbers = load_npy(label_path, objects=True, cure=nb360.AGAIN)
+        y[part] = nb360.labels(label_path, "label", numbers, len(values), CLASSES)
+    together, classes = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
+    rows = nb360.limited(nb360.last_rows(len(together), len(x["val"])), request)
+    parts = nb360.array_parts(together, classes, rows, x["test"], y["test"])
+    return nb360.assemble(request, POLICY, rows, parts, (1, 52, 16), (CLASSES,))
+
+
+def generate(root: Path, *, samples: int, **size: int) -> None:
+    """Bursts of 16-channel noise with class-dependent envelopes, in the layout of the six official files.
+
+    Imitates band-limited muscle activity whose spatial pattern and onset depend on the movement; two thirds rest.
+    """
+    from tasks.generators.ninapro import write
+
+    if size:
+        raise DataError(root, f"the arguments {sorted(size)}", "samples only", "Leave them out.")
+    write({name: root / file.path for name, file in FILES.items()}, samples=samples)
+
+
+TASK = Task(
+    name="ninapro",
+    title="NinaPro DB5 (electromyography)",
+    suites=("nas_bench_360",),
+    kind="classes",
+    input_shape=(1, 52, 16),
+    output_shape=(CLASSES,),
+    loss="cross_entropy",
+    metric="error",
+    more_metrics=(),
+    trivial="majority",
+    backbone="swin_base",
+    splits={"train": 2_638, "val": 659, "test": 659},
+    split_policy=POLICY,
+    files=tuple(FILES.values()),
+    recipe={
+        "trainer.optimizer": "adam",
+        "trainer.lr": 1e-4,
+        "trainer.weight_decay": 1e-5,
+        "trainer.batch_size": 32,
+        "trainer.epochs": 60,
+        "trainer.warmup_epochs": 5,
+        "trainer.decay_epochs": 60,
+        "trainer.clip": 1.0,
+        "trainer.eval_batch_size": 1000,
+        "stage1.epochs": 100,
+        "stage1.max_samples": 128,
+    },
+    quick={
+        "trainer.epochs": 6,
+        "trainer.warmup_epochs": 0.5,
+        "trainer.decay_epochs": 6,
+        "trainer.lr": 5e-4,
+        "trainer.eval_batch_size": 128,
+        "stage1.epochs": 2,
+        "stage1.max_samples": 32,
+    },
+    sizes={"published": {"samples": 3_297}, "quick": {"samples": 1_200}, "tiny": {"samples": 80}},
+    read=read,
+    generate=generate,
+    licence="CC BY-ND (listed by NAS-Bench-360)",
+    citation="Pizzolato et al. 2017 (NinaPro DB5); Josephs et al. 2020; Tu et al. 2022, NAS-Bench-360",
+    source="Official: six .npy files of NAS-Bench-360 on Google Drive. The stand-in is synthesised.",
+    defects=("At least 65 % of the windows are rest: compare with the majority class.",),
+)

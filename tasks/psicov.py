@@ -1,0 +1,111 @@
+"""PSICOV: distances between residues of a protein from evolutionary features (NAS-Bench-360, the PDNET data)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tasks.contract import Data, File, Request, Task
+
+_GET = (
+    "protein.zip (1.1 GB) in the NAS-Bench-360 folder on Google Drive, id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw, unzipped"
+)
+FILES = {name: File(path=f"protein/{name}.lst", get=_GET) for name in ("deepcov", "psicov")}
+POLICY = "the first 100 proteins of deepcov.lst validate, the 150 of psicov.lst test"
+
+
+def read(request: Request) -> Data:
+    """57 feature maps (57, S, S) in, distances (1, S, S) in Angstrom out, S = 512; built protein by protein on demand.
+
+    Five pixels of padding around each protein, placed top left; a longer protein is cropped (at random in training,
+    from its first residue otherwise). Training targets are cut at 16 A. `extra` has `length` (residues) and `ignore`
+    (padding and unknown distances); under `paper` padding counts in the training loss, as published.
+    """
+    from tasks.files import nb360
+    from tasks.files.locate import find
+    from tasks.files.psicov import Proteins, locate, read_list, window_of
+
+    nb360.check_options(request)
+    names, tests = (read_list(request.root, FILES[n]) for n in ("deepcov", "psicov"))
+    rows = nb360.limited(nb360.first_rows(len(names), nb360.held_out(len(names), 100, 3456)), request)
+    folder, window = find(request.root, FILES["deepcov"]).parent, window_of(request.root, FILES["deepcov"])
+    paper = request.protocol == "paper"
+    parts = {name: Proteins(folder, tuple(names[i] for i in r), window) for name, r in rows.items()}
+    parts["train"] = replace(parts["train"], clip=16.0, count_padding=paper)
+    parts["test"] = Proteins(folder, tests, window)
+    for part in parts.values():
+        part.check_first()
+    everyone = [locate(folder, kind, name) for name in (*names, *tests) for kind in ("features", "distance")]
+    notes: dict[str, object] = {"window": window, "padding_in_training_loss": paper}
+    notes |= {"proteins_sha256": nb360.listing_hash(everyone, folder)}
+    return nb360.assemble(request, POLICY, rows, parts, (57, window, window), (1, window, window), notes)
+
+
+def generate(root: Path, *, samples: int, **size: int) -> None:
+    """Compact random-walk chains with noisy pair features, in the layout of the unzipped `protein` folder.
+
+    Imitates that coevolution scores are high where residues touch; neither chains nor sequences are real proteins.
+    """
+    from tasks.generators.psicov import write
+
+    write(root / "protein", samples=samples, **size)
+
+
+TASK = Task(
+    name="psicov",
+    title="PSICOV (protein distance maps)",
+    suites=("nas_bench_360",),
+    kind="dense",
+    input_shape=(57, 512, 512),
+    output_shape=(1, 512, 512),
+    loss="mse_masked",
+    metric="mae8",
+    paper_metric="mae8_paper",
+    more_metrics=("mae8",),
+    trivial="mean",
+    backbone="swin_base",
+    splits={"train": 3_356, "val": 100, "test": 150},
+    split_policy=POLICY,
+    files=tuple(FILES.values()),
+    recipe={
+        "trainer.optimizer": "adam",
+        "trainer.lr": 5e-6,
+        "trainer.weight_decay": 1e-5,
+        "trainer.batch_size": 1,
+        "trainer.accumulation": 32,
+        "trainer.epochs": 10,
+        "trainer.warmup_epochs": 5,
+        "trainer.decay_epochs": 100,
+        "trainer.eval_batch_size": 1,
+        "stage1.epochs": 60,
+        "stage1.max_samples": 64,
+    },
+    quick={
+        "trainer.lr": 5e-4,
+        "trainer.accumulation": 1,
+        "trainer.batch_size": 4,
+        "trainer.epochs": 6,
+        "trainer.warmup_epochs": 0.5,
+        "trainer.decay_epochs": 6,
+        "trainer.eval_batch_size": 8,
+        "stage1.epochs": 1,
+        "stage1.max_samples": 8,
+    },
+    sizes={
+        "published": {"samples": 3_456, "longest": 400, "window": 512},
+        "quick": {"samples": 120, "longest": 80, "window": 96},
+        "tiny": {"samples": 12, "longest": 48, "window": 64},
+    },
+    read=read,
+    generate=generate,
+    licence="GPL (listed by NAS-Bench-360)",
+    citation="Adhikari 2020 (PDNET); Jones et al. 2012 (PSICOV); Tu et al. 2022, NAS-Bench-360",
+    source=f"Official: {_GET}. The stand-in is synthesised.",
+    defects=(
+        "NAS-Bench-360 trains on 128 x 128 crops and tiles the test set; later code, and this reader, use 512 x 512.",
+        "Published code crops every test protein to the length of the first and weighs triangles 0.25 and 0.75"
+        " (mae8_paper).",
+        "NAS-Bench-360's test loader shuffles while the lengths follow the list.",
+        "Published code replaces unknown distances by 0; here they are ignored.",
+    ),
+)

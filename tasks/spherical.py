@@ -1,0 +1,110 @@
+"""Spherical: CIFAR-100 projected on a rotated sphere (NAS-Bench-360)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.contract import Data, File, Request, Task
+
+FILE = File(
+    path="spherical/s2_cifar100.gz",
+    get="the NAS-Bench-360 folder on Google Drive, file id 1EJbc2n0tYOh0PsbVQ0yyTz58UI3wHFud",
+)
+POLICY = "the last fifth of the training images validates"
+
+
+def read(request: Request) -> Data:
+    """Images (n, 3, 60, 60) uint8 given out as x / 255, labels 0..99 (fewer classes in a stand-in).
+
+    `strict` validates on the last fifth of the training images, `paper` trains on all of them.
+    """
+    import numpy as np
+
+    from tasks.files import nb360
+    from tasks.files.locate import find
+    from tasks.files.pickles import load_pickle
+
+    nb360.check_options(request)
+    path = find(request.root, FILE)
+    table = load_pickle(path, gz=True, cure=nb360.AGAIN)
+    images, labels = {}, {}
+    for part in ("train", "test"):
+        content = nb360.member(path, table, part)
+        x = nb360.array(path, f"{part} images", nb360.member(path, content, "images"), (None, 3, 60, 60), "u")
+        images[part] = x.astype(np.uint8, copy=False)
+        labels[part] = nb360.labels(path, f"{part} label", nb360.member(path, content, "labels"), len(x), 100)
+    n = len(images["train"])
+    rows = nb360.limited(nb360.last_rows(n, nb360.held_out(n, 10_000, 50_000)), request)
+    classes = int(max(labels["train"].max(), labels["test"].max())) + 1
+    scale = (np.float32(0), np.float32(255))
+    parts = nb360.array_parts(images["train"], labels["train"], rows, images["test"], labels["test"], scale=scale)
+    return nb360.assemble(request, POLICY, rows, parts, (3, 60, 60), (classes,))
+
+
+def generate(root: Path, *, samples: int, **size: int) -> None:
+    """Handwritten digits of scikit-learn on the sphere, in the layout of `s2_cifar100.gz`.
+
+    Imitates the published projection; the pictures are digits (10 classes), not CIFAR-100.
+    """
+    from tasks.generators.spherical import write
+
+    write(root / FILE.path, samples=samples, **size)
+
+
+TASK = Task(
+    name="spherical",
+    title="Spherical (CIFAR-100 on the sphere)",
+    suites=("nas_bench_360", "quick"),
+    kind="classes",
+    input_shape=(3, 60, 60),
+    output_shape=(100,),
+    loss="cross_entropy",
+    metric="error",
+    paper_metric="error_chunks_1024",
+    more_metrics=("error",),
+    trivial="majority",
+    backbone="swin_base",
+    splits={"train": 40_000, "val": 10_000, "test": 10_000},
+    split_policy=POLICY,
+    files=(FILE,),
+    recipe={
+        "trainer.optimizer": "adamw",
+        "trainer.lr": 1e-4,
+        "trainer.weight_decay": 0.1,
+        "trainer.batch_size": 32,
+        "trainer.accumulation": 4,
+        "trainer.epochs": 60,
+        "trainer.warmup_epochs": 5,
+        "trainer.decay_epochs": 60,
+        "trainer.eval_batch_size": 1000,
+        "stage1.epochs": 60,
+        "stage1.max_samples": 128,
+    },
+    quick={
+        "trainer.lr": 5e-4,
+        "trainer.weight_decay": 0.05,
+        "trainer.accumulation": 1,
+        "trainer.epochs": 6,
+        "trainer.warmup_epochs": 0.5,
+        "trainer.decay_epochs": 6,
+        "trainer.eval_batch_size": 128,
+        "stage1.epochs": 2,
+        "stage1.max_samples": 32,
+    },
+    sizes={
+        "published": {"samples": 50_000, "chunk": 500, "rotation_percent": 100},
+        "quick": {"samples": 1_800, "chunk": 20, "rotation_percent": 10},
+        "tiny": {"samples": 100, "chunk": 20, "rotation_percent": 10},
+    },
+    read=read,
+    generate=generate,
+    licence="CC BY-SA (listed by NAS-Bench-360)",
+    citation="Tu et al. 2022, NAS-Bench-360 (NeurIPS Datasets and Benchmarks); projection: Cohen et al. 2018, S2CNN",
+    source=f"Official: {FILE.get}. The stand-in projects scikit-learn's digits by the same geometry.",
+    defects=(
+        "NAS-Bench-360 feeds raw values 0..255, later code divides by 255; this reader divides, without augmentation.",
+        "The paper speaks of the northern hemisphere; the mask of the generator has no effect, a square of the southern"
+        " one is covered.",
+        "500 consecutive images share one rotation.",
+    ),
+)
