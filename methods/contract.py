@@ -1,0 +1,151 @@
+"""What a method is: a frozen dataclass of hyperparameters with a few hooks, and the `Context` that it is given.
+
+A method file defines one subclass of `Method`, found by its `name`. It imports no torch at module level and never
+touches paths, devices, seeds, logging or the test set: those live behind the context. A method knows no task by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+
+class MethodError(Exception):
+    """A method that cannot run on what it was given: what was given, what is needed, what to do."""
+
+
+class TargetModel(Protocol):
+    """g = h ∘ f ∘ e, as methods see it."""
+
+    embedder: nn.Module
+    """e: raw input (B, C, *spatial) -> tokens (B, N, D)."""
+    encoder: nn.Module
+    """f: tokens (B, N, D) -> features (B, N', d). Starts from the pretrained weights."""
+    predictor: nn.Module
+    """h: features (B, N', d) -> output in label space."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
+
+
+class Source(Protocol):
+    """Labelled data of the backbone's own modality, behind the frozen source embedder e0 and source head h0."""
+
+    labels: np.ndarray
+    """(n,) int64."""
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def tokens(self, index: np.ndarray) -> torch.Tensor:
+        """e0(x) of the samples at `index`: (B, N, D) on the context's device, without gradient."""
+        ...
+
+    def features(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token means of e0(x) for the first `count` samples of a seeded shuffle, with labels: (n, D) float32 and (n,).
+
+        Cached on disk per (backbone, source data, count)."""
+        ...
+
+
+@dataclass
+class TorchBatch:
+    """A batch on the device: `x` (B, C, *spatial), `y` labels or dense targets, `extra` side tensors."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    extra: Mapping[str, torch.Tensor]
+
+
+class Context(Protocol):
+    """Everything that one cell lends its method during stage 1."""
+
+    model: TargetModel
+    source: Source
+    stage1: Any
+    """The task's published stage-1 settings (`bench.settings.Stage1Settings`): epochs, lr_scale, max_samples."""
+    lr: float
+    """The learning rate of stage 2."""
+    batch_size: int
+    device: torch.device
+    train_size: int
+
+    def labels(self) -> np.ndarray:
+        """(n,) class labels of the training split; k-means clusters (k = 10) of the targets where there are none."""
+        ...
+
+    def batch(self, index: np.ndarray) -> TorchBatch:
+        """Training samples at `index`, on the device, augmented as in training."""
+        ...
+
+    def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
+        """The task's loss: a scalar, the mean over the batch."""
+        ...
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A generator of its own for `name`, derived from the cell's seed: the same at every (re)start."""
+        ...
+
+    def fit(
+        self,
+        name: str,
+        parameters: Iterable[nn.Parameter],
+        gradient: Callable[[TorchBatch], Mapping[str, torch.Tensor]],
+        *,
+        epochs: int,
+        lr: float,
+        lr_at: Callable[[int], float] | None = None,
+        epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+    ) -> None:
+        """The trainer's loop over `parameters`, logged, checkpointed and resumable; everything else stays frozen.
+
+        `gradient(batch)` leaves gradients in `.grad` of the parameters (usually by `loss.backward()`) and returns
+        scalars to log, `loss` among them. `epoch_batches(epoch)` replaces the task's shuffled batches: each item it
+        yields is handed to `gradient`, and one optimiser step follows each. `lr_at(epoch)` scales `lr` (default 1).
+        A later call resumes where a killed one stopped; calls must come in the same order with the same names.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to transfer. Fields of a subclass are its hyperparameters, each `option(default, "one-line meaning")`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    citation: ClassVar[str]
+    pretrained: ClassVar[bool] = True
+    """False: the encoder starts from random weights."""
+    needs_source: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of hyperparameters, chosen with `--set method.preset=NAME`."""
+
+    def build(self, kind: str, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> nn.Module | None:
+        """A model of the method's own, from raw input to output; None (the default): h ∘ f ∘ e of the backbone."""
+        return None
+
+    def align(self, context: Context) -> None:
+        """Stage 1. The default does nothing."""
+
+    def trainable(self, model: TargetModel) -> Iterable[nn.Parameter]:
+        """The parameters that stage 2 moves; by default all of them."""
+        return model.parameters()  # type: ignore[attr-defined]
+
+    def loss(self, context: Context, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
+        """Stage 2's loss of one batch; by default the task's."""
+        return context.loss(output, batch)
+
+    def check(self) -> None:
+        """Raise `MethodError` for hyperparameters that make no sense. The default accepts all."""
+
+
+def option(default: Any, meaning: str) -> Any:
+    """A hyperparameter of a method: its default and what it means in one line (shown by `describe`)."""
+    from dataclasses import field
+
+    return field(default=default, metadata={"help": meaning, "role": "identity"})

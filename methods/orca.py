@@ -1,0 +1,152 @@
+"""ORCA: stage 1 moves the embedded target towards the embedded source, then everything is fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from methods.contract import Context, Method, MethodError, option
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    Distance = Callable[[torch.Tensor, torch.Tensor, np.random.Generator], torch.Tensor]
+    """(target features (M, D), labels (M,), generator) -> scalar."""
+
+MILESTONES, DECAY = (20, 40, 60), 0.2
+"""The published schedule of stage 1: its learning rate is multiplied by 0.2 after these epochs."""
+LARGE_LR = 1e-3
+"""Published code scales the learning rate of stage 1 only for tasks that fine-tune with at most this one."""
+CHUNK = 128
+"""Samples embedded at once with gradients; larger updates are embedded twice, a chunk at a time."""
+
+
+@dataclass(frozen=True)
+class Orca(Method):
+    """Minimise a distance between source and target features over the embedder, one optimiser step per epoch.
+
+    As published: each target class in turn, in random order, at most `max_samples` of it, against the whole source,
+    weighted by the class's share. Features are token means of the embedders' output.
+    """
+
+    name = "orca"
+    title = "ORCA"
+    citation = "Shen et al., Cross-Modal Fine-Tuning: Align then Refine, ICML 2023"
+    needs_source = True
+
+    objective: Literal["otdd", "otdd-gaussian", "mmd", "l2"] = option(
+        "otdd", "otdd, otdd-gaussian (Bures label distances), mmd, or l2"
+    )
+    per_class: bool = option(True, "each target class alone, as published; false: one labelled batch of all classes")
+    epochs: int | None = option(None, "epochs of stage 1, one update each; None: the task's stage-1 epochs")
+    lr: float | None = option(None, "learning rate of stage 1; None: stage 2's times the task's lr_scale")
+    max_samples: int | None = option(None, "samples per class and update; None: the task's")
+    whole_samples: int = option(512, "samples per update when per_class is false")
+    source_samples: int = option(5000, "source samples at most")
+
+    def align(self, context: Context) -> None:
+        """Stage 1: min_φ distance((s_i, y_i), (mean over tokens of e_φ(x_j), y_j))."""
+        labels = context.labels()
+        if len(labels) == 0:
+            raise MethodError("orca: the training split is empty, so there is nothing to align")
+        distance = self._distance(context)
+
+        def gradient(epoch: int) -> Mapping[str, torch.Tensor]:
+            rng = context.rng(f"orca-{epoch}")
+            parts = [
+                _backward(context, index, labels[index], weight, distance, rng)
+                for index, weight in self._draws(labels, context.stage1.max_samples, rng)
+            ]
+            return {"loss": sum(parts[1:], parts[0])}
+
+        context.fit(
+            "orca",
+            list(context.model.embedder.parameters()),
+            gradient,  # type: ignore[arg-type]  # its items are epoch numbers, from epoch_batches
+            epochs=context.stage1.epochs if self.epochs is None else self.epochs,
+            lr=self._lr(context),
+            lr_at=lambda epoch: DECAY ** sum(epoch >= milestone for milestone in MILESTONES),
+            epoch_batches=lambda epoch: iter([epoch]),
+        )
+
+    def check(self) -> None:
+        """Refuse counts and rates that make no sense."""
+        for name, least in (("epochs", 0), ("max_samples", 1), ("whole_samples", 1), ("source_samples", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise MethodError(f"orca: {name}={value}, expected at least {least}")
+        if self.lr is not None and self.lr <= 0:
+            raise MethodError(f"orca: lr={self.lr}, expected a positive number")
+
+    def _lr(self, context: Context) -> float:
+        if self.lr is not None:
+            return self.lr
+        return context.lr * (context.stage1.lr_scale if context.lr <= LARGE_LR else 1.0)
+
+    def _draws(
+        self, labels: np.ndarray, task_limit: int, rng: np.random.Generator
+    ) -> Iterator[tuple[np.ndarray, float]]:
+        """(indices, weight) of each transport of one update. A class without samples is never drawn."""
+        import numpy as np
+
+        if not self.per_class:
+            yield rng.permutation(len(labels))[: self.whole_samples], 1.0
+            return
+        limit = task_limit if self.max_samples is None else self.max_samples
+        classes, counts = np.unique(labels, return_counts=True)
+        for c in rng.permutation(len(classes)):
+            members = np.flatnonzero(labels == classes[c])
+            yield rng.permutation(members)[:limit], float(counts[c] / len(labels))
+
+    def _distance(self, context: Context) -> Distance:
+        import torch
+
+        from methods.transport import kernels, otdd
+
+        points, source_labels = context.source.features(min(self.source_samples, len(context.source)))
+        points, source_labels = points.to(context.device), source_labels.to(context.device)
+        if self.objective in ("otdd", "otdd-gaussian"):
+            source = otdd.fix_source(points, source_labels, "sinkhorn" if self.objective == "otdd" else "gaussian")
+            return lambda features, labels, rng: otdd.distance(source, features, labels)
+        simple = kernels.mmd if self.objective == "mmd" else kernels.mean_distance
+
+        def equal_sizes(features: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+            chosen = torch.from_numpy(rng.permutation(len(points))[: len(features)])
+            return simple(points[chosen.to(points.device)], features.float())
+
+        return equal_sizes
+
+
+def _backward(
+    context: Context,
+    index: np.ndarray,
+    labels: np.ndarray,
+    weight: float,
+    distance: Distance,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    """Add the gradient of weight · distance to the embedder's `.grad`; the weighted distance, detached."""
+    import torch
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        return context.model.embedder(x).float().mean(1)
+
+    # Only the inputs are kept: dense targets of a whole class may be larger than memory.
+    inputs = [context.batch(index[i : i + CHUNK]).x for i in range(0, len(index), CHUNK)]
+    classes = torch.from_numpy(labels).to(context.device)
+    with torch.set_grad_enabled(len(inputs) == 1):
+        embedded = torch.cat([features(x) for x in inputs])
+    at = embedded.detach().requires_grad_()
+    with torch.autocast(at.device.type, enabled=False):
+        loss = weight * distance(at, classes, rng)
+    (slope,) = torch.autograd.grad(loss, at)
+    if not bool(torch.isfinite(slope).all()):
+        raise MethodError(f"orca: the gradient of class {labels[0]} is not finite; lower the learning rate of stage 1")
+    if len(inputs) == 1:
+        embedded.backward(slope)
+    else:
+        for x, part in zip(inputs, slope.split(CHUNK)):
+            features(x).backward(part)
+    return loss.detach()
