@@ -1,0 +1,1 @@
+"""Backbones, embedders, predictors and the target model h ∘ f ∘ e."""
