@@ -1,0 +1,16 @@
+"""Labelled source data: samples of a backbone's own modality with class labels."""
+
+from typing import Any
+
+from bench.sources.load import SOURCES, SourceArrays, SourceSet, load_source
+
+__all__ = ["SOURCES", "SourceArrays", "SourceData", "SourceSet", "load_source"]
+
+
+def __getattr__(name: str) -> Any:
+    """`SourceData` on first use: it needs torch, and listing the sources does not."""
+    if name == "SourceData":
+        from bench.sources.data import SourceData
+
+        return SourceData
+    raise AttributeError(name)

@@ -1,0 +1,123 @@
+"""Source data behind the frozen source embedder e0: tokens, pooled features, and features of any encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bench.errors import SetupError
+from bench.models.source import SourceModel, fingerprint
+from bench.sources.load import SourceArrays
+
+
+class SourceData:
+    """Implements `methods.contract.Source`: `labels`, `len` and `features` are those of the training samples.
+
+    The samples for testing come after them (`test_index`), for the analysis alone; `labels_of` has the labels of all.
+    """
+
+    def __init__(
+        self,
+        model: SourceModel,
+        arrays: SourceArrays,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        cache_dir: Path | None = None,
+    ):
+        self.model, self.arrays, self.device = model.to(device), arrays, torch.device(device)
+        self.seed, self.cache_dir = seed, cache_dir
+        self.name, self.classes, self.fingerprint = arrays.name, arrays.classes, arrays.fingerprint
+        self.labels = arrays.y[: arrays.train]
+        self.train_index, self.test_index = arrays.train_index, arrays.test_index
+
+    def __len__(self) -> int:
+        return self.arrays.train
+
+    def labels_of(self, index: np.ndarray) -> np.ndarray:
+        """(n,) int64 labels of training or test samples."""
+        return self.arrays.y[index]
+
+    def inputs(self, index: np.ndarray) -> torch.Tensor:
+        """What e0 takes: ids (B, T), or images (B, 3, S, S) resized (bilinear, antialias) and normalised."""
+        x = torch.from_numpy(self.arrays.x[index]).to(self.device)
+        spec = self.model.spec
+        if spec.modality == "text":
+            return x
+        assert spec.image_size and spec.mean and spec.std
+        images = x.float().div(255).expand(-1, 3, -1, -1)
+        if images.shape[-2:] != (spec.image_size, spec.image_size):
+            images = F.interpolate(images, (spec.image_size, spec.image_size), mode="bilinear", antialias=True)
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (spec.mean, spec.std))
+        return (images - mean) / std
+
+    @torch.no_grad()
+    def tokens(self, index: np.ndarray) -> torch.Tensor:
+        """e0(x) of the samples at `index`: (B, N, D) float32 on the device, without gradient."""
+        return self.model.embedder(self.inputs(index))
+
+    def features(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token means of e0(x) and labels of the first `count` samples of a seeded shuffle of the training samples.
+
+        (n, D) float32 and (n,) int64 on the device, n the smaller of `count` and len(self). Kept on disk where there is
+        a cache folder, per (backbone and its weights, source data, count, seed).
+        """
+        if count < 1:
+            raise SetupError(f"{count} source samples were asked for, expected at least 1")
+        index = np.random.default_rng(self.seed).permutation(len(self))[:count]
+        path = self._cache_file(count)
+        points = _read(path, (len(index), self.model.spec.width)) if path else None
+        if points is None:
+            points = torch.cat([self.tokens(part).mean(1).cpu() for part in _parts(index, 250)]).numpy()
+            if path:
+                _write(path, points)
+        return torch.from_numpy(points).to(self.device), torch.from_numpy(self.labels[index]).to(self.device)
+
+    @torch.no_grad()
+    def encoded(self, encoder: nn.Module, index: np.ndarray, batch_size: int = 250) -> torch.Tensor:
+        """(n, d) float32 on the CPU: token means of f(e0(x)) for any encoder f of this backbone, in evaluation mode."""
+        was_training = encoder.training
+        encoder.eval()
+        try:
+            parts = [encoder(self.tokens(part)).mean(1).float().cpu() for part in _parts(index, batch_size)]
+        finally:
+            encoder.train(was_training)
+        return torch.cat(parts)
+
+    def _cache_file(self, count: int) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        key = f"{fingerprint(self.model.embedder, 64)} {self.fingerprint} {count} {self.seed}"
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return self.cache_dir / f"{self.model.spec.name}-{self.name}-{count}-{digest}.npz"
+
+
+def _parts(index: np.ndarray, size: int) -> list[np.ndarray]:
+    return [index[i : i + size] for i in range(0, len(index), size)]
+
+
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """The cached points, or None where there are none or the file is damaged (it is then made again)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            points = file["points"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return points if points.shape == shape and points.dtype == np.float32 else None
+
+
+def _write(path: Path, points: np.ndarray) -> None:
+    """Write the points so that the file appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    with partial.open("wb") as file:
+        np.savez(file, points=points)
+    partial.replace(path)
