@@ -1,0 +1,364 @@
+"""One cell from data to record, readable top to bottom: load, build, stage 1, stage 2, score, analyse, write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import cost, data, machine, plan, registry
+from bench.analysis.observe import Observer
+from bench.batches import Loader, torch_seed
+from bench.checkpoint import Checkpoints
+from bench.context import CellContext
+from bench.draft import begin, draft_of, fail, now, status_of
+from bench.models.backbones import BACKBONES
+from bench.models.target import build_target, randomise, set_recompute
+from bench.plan import Cell, Places
+from bench.record import Record
+from bench.scoring import better, metric_names, predict, score_arrays, trivial_scores
+from bench.settings import Settings
+from bench.sources import SourceData, load_source
+from bench.store import Store, write_atomically
+from bench.trainer import Progress, Trainer, warmup_decay
+from methods.contract import TorchBatch
+from tasks.contract import Data, DataError, Request, Task
+from tasks.files.fingerprint import fingerprint
+from tasks.files.generated import origin_of
+from tasks.files.locate import find
+from tasks.losses import LOSSES
+from tasks.metrics import METRICS
+
+
+def run(
+    cell: Cell,
+    places: Places,
+    runtime: Mapping[str, Any],
+    progress: Progress | None = None,
+    passthrough: tuple[type[BaseException], ...] = (),
+) -> Record:
+    """Run a cell and write its record; a failure is a record too.
+
+    Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt and `passthrough` exceptions leave the
+    checkpoints in place and propagate; so does OSError when the record itself cannot be written.
+    """
+    store = Store(places.results_dir)
+    work = store.work(cell.id)
+    draft = begin(cell, work, runtime)
+    curves: dict[str, Any] = {}
+    retries: dict[str, Any] = {}
+    while True:
+        try:
+            with _determinism(cell, runtime):
+                curves = _run(cell, places, {**runtime, **retries}, draft, progress or (lambda word: None))
+        except passthrough:
+            raise
+        # Whatever task, method or library code raises belongs into the cell's record, and the other cells go on.
+        except Exception as error:
+            status = status_of(error)
+            if (
+                status == "out_of_memory"
+                and draft["runtime"].get("trainer.retry_out_of_memory")
+                and _halve(draft, retries)
+            ):
+                continue
+            fail(draft, status, error)
+        break
+    draft["retries"] = retries
+    draft["end"] = now()
+    store.write(draft, curves)
+    if draft["status"] == "done":
+        cost.remember(draft, store)
+    _clear(work)
+    return draft
+
+
+def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, progress: Progress) -> dict[str, Any]:
+    """Fill `draft` step by step; returns the curves."""
+    task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
+    identity_runtime = dict(runtime.items())
+    config = plan.resolve(cell, identity_runtime)
+    device = machine.choose_device(config.trainer.device)
+    precision = machine.choose_precision(config.trainer.precision, device)
+    machine.reset_peaks(device)
+    draft |= {"device": machine.device_name(device), "driver": machine.driver(device), "precision": precision}
+    draft["threads"] = torch.get_num_threads()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+
+    progress({"stage": "data"})
+    clock = time.perf_counter()
+    loaded = load_data(cell, task, config, places, draft)
+    draft["seconds_data"] = time.perf_counter() - clock
+
+    backbone = BACKBONES[cell.backbone]
+    model_of_body = backbone.load(random_weights=cell.random_weights, seed=cell.seed)
+    own = config.method.build(task.kind, loaded.input_shape, loaded.output_shape)
+    source = None
+    if own is None:
+        shapes = loaded.input_shape, loaded.output_shape
+        built = build_target(model_of_body, task.kind, *shapes, config.model, cell.seed)
+        if not method.pretrained:
+            randomise(built.encoder, cell.seed)
+        set_recompute(built, config.trainer.recompute)
+        target: torch.nn.Module = built
+        draft["weights"] = model_of_body.weights if method.pretrained else f"random, seed {cell.seed}"
+        wants_source = method.needs_source or any(
+            (config.analysis.probe, config.analysis.tsne, config.analysis.discrepancy, config.analysis.similarity)
+        )
+        if wants_source:
+            source = _source(cell, config, places, model_of_body.to(device), device, draft)
+    else:
+        target, draft["weights"] = own, "random: a model of the method's own"
+    target.to(device)
+    draft["parameters"] = _parameters(target)
+
+    checkpoints = Checkpoints(Store(places.results_dir).work(cell.id))
+    train = Loader(loaded.train, device)
+    trainer = Trainer(target, train, config.trainer, cell.seed, checkpoints, progress)
+    loss = LOSSES[task.loss]
+    context = CellContext(target, loaded, train, source, config, cell.seed, loss, trainer, device, precision)
+    observer = Observer(config.analysis, source, checkpoints.folder, cell.seed, config.trainer.epochs)
+    names = metric_names(task, cell.protocol)
+    draft["trivial"] = trivial_scores(task, loaded, names)
+
+    config.method.align(context)
+    draft |= {"steps_stage1": trainer.state.steps["stage1"], "seconds_stage1": trainer.state.seconds["stage1"]}
+    _finetune(cell, config, context, trainer, observer, loaded, names)
+    _score(cell, config, context, trainer, observer, loaded, names, draft, Store(places.results_dir), progress)
+    return trainer.state.curves
+
+
+# -- the steps -------------------------------------------------------------------------------------------------------
+
+
+def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: Record) -> Data:
+    """Generate the stand-in if it is missing, check that the files are the ones of the other cells, and read them."""
+    if cell.origin == "generated":
+        data.generate(task, places.data_dir, cell.profile, config.data.samples)
+    root = data.root_of(task, places.data_dir, cell.origin, cell.profile, config.data.samples)
+    paths = [find(root, file) for file in task.files]
+    files = sorted(p for path in paths for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
+    if cell.origin == "official":
+        for path in files:
+            if origin_of(path) == "generated":
+                raise DataError(path, "a stand-in made by this project", "an official file",
+                                "Move it out of the data folder: stand-ins belong under its folder `generated`.")  # fmt: skip
+    print_ = fingerprint(files)
+    _same_as_before(cell, config, places, print_, files)
+    options = {"allow_stale": True} if config.data.allow_stale else {}
+    loaded = task.read(Request(root, cell.protocol, config.data.limit, options, places.data_dir / ".cache"))  # type: ignore[arg-type]
+    sizes = {
+        "train": len(loaded.train),
+        "val": len(loaded.val) if loaded.val is not None else 0,
+        "test": len(loaded.test),
+    }
+    draft["data"] = {
+        "fingerprint": print_,
+        "files": [str(p.relative_to(root)) for p in files[:50]],
+        "sizes": sizes,
+        "input_shape": list(loaded.input_shape),
+        "output_shape": list(loaded.output_shape),
+        "notes": dict(loaded.notes),
+    }
+    return loaded
+
+
+def _same_as_before(cell: Cell, config: Settings, places: Places, print_: str, files: list[Path]) -> None:
+    """Refuse data that differ from what earlier cells of this store read: their scores could not be compared."""
+    size = "" if config.data.samples is None else f"-{config.data.samples}"
+    seen = places.results_dir / "work" / "data" / f"{cell.task}.{cell.origin}.{cell.profile}{size}.json"
+    if not seen.exists():
+        write_atomically(seen, json.dumps({"fingerprint": print_, "files": [str(f) for f in files[:50]]}).encode())
+        return
+    before = json.loads(seen.read_bytes())["fingerprint"]
+    if before != print_:
+        raise DataError(files[0] if files else places.data_dir, f"fingerprint {print_[:12]}",
+                        f"{before[:12]}, which earlier cells in {places.results_dir} read",
+                        f"Use another --results-dir for the new data, or delete {seen} to mix them knowingly.")  # fmt: skip
+
+
+def _source(cell: Cell, config: Settings, places: Places, body: Any, device: torch.device, draft: Record) -> SourceData:
+    arrays = load_source(
+        config.source.name, BACKBONES[cell.backbone], places.data_dir, config.source.corrupt, cell.seed
+    )
+    source = SourceData(body, arrays, device, cell.seed, places.data_dir / ".cache" / "sources")
+    draft["source"] = {
+        "name": arrays.name,
+        "fingerprint": arrays.fingerprint,
+        "classes": len(arrays.classes),
+        "count": len(source),
+    }
+    return source
+
+
+def _finetune(
+    cell: Cell,
+    config: Settings,
+    context: CellContext,
+    trainer: Trainer,
+    observer: Observer,
+    loaded: Data,
+    names: list[str],
+) -> None:
+    """Stage 2, with an evaluation after every epoch that asks for one."""
+    settings_, method = config.trainer, config.method
+    val = Loader(loaded.val, context.device) if loaded.val is not None else None
+    test = Loader(loaded.test, context.device) if cell.protocol == "paper" or settings_.track_test else None
+    higher = METRICS[names[0]].higher_is_better
+    forward = torch.compile(context.model) if settings_.compile else context.model
+
+    def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
+        with context.autocast():
+            output = forward(batch.x)
+        loss = method.loss(context, output, batch)
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    def after_epoch(epoch: int, row: dict[str, Any]) -> None:
+        clock = time.perf_counter()
+        if epoch % settings_.eval_every == 0 or epoch >= settings_.epochs:
+            for name, loader in (("val", val), ("test", test)):
+                if loader is not None:
+                    row[name] = score_arrays(names[:1], *predict(context, loader, settings_.eval_batch_size))[names[0]][
+                        "value"
+                    ]
+            if val is not None and better(row["val"], trainer.state.best_val, higher):
+                trainer.state.best_epoch, trainer.state.best_val = epoch, row["val"]
+                trainer.best_weights = {k: v.detach().cpu().clone() for k, v in context.model.state_dict().items()}
+        trainer.state.seconds["eval"] += time.perf_counter() - clock
+        clock = time.perf_counter()
+        if observer.due(epoch):
+            observer.observe(epoch, context.model.encoder)
+        trainer.state.seconds["analysis"] += time.perf_counter() - clock
+
+    # Not on resume: the weights are then those of the checkpoint, no longer the ones stage 2 began with.
+    if observer.due(0) and trainer.state.steps["stage2"] == 0:
+        observer.observe(0, context.model.encoder)
+    trainer.fit(
+        "stage2",
+        method.trainable(context.model),
+        gradient,
+        stage="stage2",
+        epochs=settings_.epochs,
+        lr=settings_.lr,
+        lr_at=lambda epoch: warmup_decay(epoch, settings_.warmup_epochs, settings_.decay_epochs),
+        after_epoch=after_epoch,
+    )
+
+
+def _score(
+    cell: Cell, config: Settings, context: CellContext, trainer: Trainer, observer: Observer, loaded: Data,
+    names: list[str], draft: Record, store: Store, progress: Progress,
+) -> None:  # fmt: skip
+    """Test scores of the last and the selected epoch, the analyses, and what the run has cost."""
+    progress({"stage": "eval"})
+    state, higher = trainer.state, draft["higher_is_better"]
+    test = Loader(loaded.test, context.device)
+    clock = time.perf_counter()
+    last = score_arrays(names, *predict(context, test, config.trainer.eval_batch_size))
+    state.seconds["eval"] += time.perf_counter() - clock
+
+    progress({"stage": "analysis"})
+    draft["analysis"] = observer.finish(
+        context.model, loaded, store.sidecar(cell.key(), ".npz"), len(state.curves["stage2"])
+    )
+    if observer.wrote_arrays:
+        draft["sidecars"]["arrays"] = store.sidecar(cell.key(), ".npz").name
+
+    chosen = last
+    epochs_done = len(state.curves["stage2"])
+    if state.best_epoch is not None and trainer.best_weights is not None and state.best_epoch != epochs_done:
+        clock = time.perf_counter()
+        context.model.load_state_dict(trainer.best_weights)
+        chosen = score_arrays(names, *predict(context, test, config.trainer.eval_batch_size))
+        state.seconds["eval"] += time.perf_counter() - clock
+    selected = cell.protocol == "strict" and state.best_epoch is not None
+    test_curve = [row["test"] for row in state.curves["stage2"] if row.get("test") is not None]
+    draft |= {
+        "status": "done",
+        "metrics_last": last,
+        "metrics": chosen if selected else last,
+        "score_last": last[names[0]]["value"],
+        "score_best_val": chosen[names[0]]["value"] if selected else None,
+        "score_best_test": (max if higher else min)(test_curve) if test_curve else None,
+        "epoch_best_val": state.best_epoch,
+        "val_score": state.best_val,
+    }
+    draft["score"] = draft["score_best_val"] if selected else draft["score_last"]
+    draft["beats_trivial"] = better(draft["score"], draft["trivial"]["score"], higher)
+    seconds = state.seconds
+    draft |= {
+        "seconds_stage2": seconds["stage2"],
+        "seconds_eval": seconds["eval"],
+        "seconds_total": draft["seconds_data"] + sum(seconds.values()),
+        "steps_stage2": state.steps["stage2"],
+        "samples_per_second": state.samples / seconds["stage2"] if seconds["stage2"] > 0 else None,
+        "peak_memory_host": machine.peak_host_memory(),
+        "peak_memory_device": machine.peak_device_memory(context.device),
+    }
+    draft["sidecars"]["curves"] = store.sidecar(cell.key(), ".curves.json").name
+
+
+# -- around the run ---------------------------------------------------------------------------------------------------
+
+
+def failure_record(cell: Cell, places: Places, runtime: Mapping[str, Any], status: str, error: BaseException) -> Record:
+    """Write and return the record of a cell that ended outside of `run` (time limit, lost worker).
+
+    Its checkpoints stay, so that a retry goes on from there.
+    """
+    store = Store(places.results_dir)
+    work = store.work(cell.id)
+    draft = draft_of(cell, work, runtime)
+    fail(draft, status, error)
+    store.write(draft)
+    return draft
+
+
+def _halve(draft: Record, retries: dict[str, Any]) -> bool:
+    """Ask for half the micro-batch and double the accumulation; False if the micro-batch cannot be halved."""
+    size = retries.get("trainer.batch_size", draft["settings"]["trainer.batch_size"])
+    if size < 2:
+        return False
+    accumulation = retries.get("trainer.accumulation", draft["settings"]["trainer.accumulation"])
+    retries |= {"trainer.batch_size": math.ceil(size / 2), "trainer.accumulation": accumulation * 2}
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return True
+
+
+@contextlib.contextmanager
+def _determinism(cell: Cell, runtime: Mapping[str, Any]) -> Iterator[None]:
+    """Torch's global random state and switches as the cell wants them, put back afterwards."""
+    deterministic = bool(runtime.get("trainer.deterministic", True))
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else []):
+        torch.manual_seed(torch_seed(cell.seed, "global"))
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch.set_float32_matmul_precision(before[1])
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, int]:
+    def count(part: Any) -> int:
+        return sum(p.numel() for p in part.parameters()) if part is not None else 0
+
+    parts = {name: count(getattr(model, name, None)) for name in ("embedder", "encoder", "predictor")}
+    return {"total": count(model), **parts}
+
+
+def _clear(work: Path) -> None:
+    """Remove what a finished cell no longer needs; its claim is the launcher's."""
+    for pattern in ("checkpoint*.pt", "best-*.pt", "features-*.npz", "attempts"):
+        for path in work.glob(pattern):
+            path.unlink(missing_ok=True)

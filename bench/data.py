@@ -1,0 +1,110 @@
+"""Which data a cell reads: official files if they are here, else a stand-in generated in the same layout.
+
+Official files lie below the data folder (`--data-dir`, `$BENCH_DATA`, or `data/`); stand-ins below its folder
+`generated/<profile>/`, so that the two can never be mixed. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import SetupError
+from tasks.contract import Task
+from tasks.files.generated import read_mark
+from tasks.files.locate import locate
+
+
+def default_dir() -> Path:
+    """`$BENCH_DATA`, or `data`."""
+    return Path(os.environ.get("BENCH_DATA") or "data")
+
+
+def official_here(task: Task, data_dir: Path) -> bool:
+    """Whether every official file of the task is below the data folder (by name; the reader looks at the content)."""
+    return bool(task.files) and all(locate(data_dir, file) is not None for file in task.files)
+
+
+def standin_root(data_dir: Path, profile: str, samples: int | None = None) -> Path:
+    """Where the stand-ins of a profile lie; another number of samples has a folder of its own."""
+    return data_dir / "generated" / (profile if samples is None else f"{profile}-{samples}")
+
+
+def standin_here(task: Task, root: Path) -> bool:
+    """Whether a complete stand-in of the task lies below `root`."""
+    return _done_mark(task, root).exists() and all(locate(root, file) is not None for file in task.files)
+
+
+def profile_here(task: Task, data_dir: Path, wanted: str | None) -> str | None:
+    """The profile under which the task could run without generating anything, or None."""
+    if official_here(task, data_dir):
+        return wanted or "published"
+    candidates = [wanted] if wanted else ["published", "quick"]
+    return next((p for p in candidates if standin_here(task, standin_root(data_dir, p))), None)
+
+
+def origin_here(task: Task, data_dir: Path, official_only: bool) -> str:
+    """`official` if the task's files are here, else `generated`, or a SetupError under `--official-only`."""
+    if official_here(task, data_dir):
+        paths = [locate(data_dir, file) for file in task.files]
+        # A stand-in that somebody moved to the official place still says of itself what it is.
+        if not any(read_mark(path) for path in paths if path is not None):
+            return "official"
+    if official_only:
+        missing = [file.path for file in task.files if locate(data_dir, file) is None]
+        raise SetupError(
+            f"task {task.name!r}: no official data in {data_dir} (missing: {', '.join(missing) or 'the files are stand-ins'}). "
+            f"`python -m bench data fetch --tasks {task.name}` gets them or says how; without --official-only a stand-in is generated"
+        )
+    return "generated"
+
+
+def root_of(task: Task, data_dir: Path, origin: str, profile: str, samples: int | None) -> Path:
+    """The folder that a cell's reader is pointed at."""
+    return data_dir if origin == "official" else standin_root(data_dir, profile, samples)
+
+
+def generate(task: Task, data_dir: Path, profile: str, samples: int | None = None) -> bool:
+    """Make the stand-in of a task unless it is there; whether anything was made.
+
+    Written to a folder beside and moved into place, so that two processes and a kill leave a whole stand-in or none.
+    """
+    root = standin_root(data_dir, profile, samples)
+    if standin_here(task, root):
+        return False
+    size: dict[str, Any] = dict(task.sizes[profile])
+    if samples is not None:
+        size["samples"] = samples
+    scratch = root.parent / f".{root.name}.{task.name}.{os.getpid()}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        task.generate(scratch, **size)
+        _move_into(scratch, root)
+        _write_mark(task, root, size)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return True
+
+
+def _move_into(scratch: Path, root: Path) -> None:
+    for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
+        target = root / path.relative_to(scratch)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def _done_mark(task: Task, root: Path) -> Path:
+    return root / ".generated" / f"{task.name}.json"
+
+
+def _write_mark(task: Task, root: Path, size: Mapping[str, Any]) -> None:
+    mark = _done_mark(task, root)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    temporary = mark.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"task": task.name, "size": dict(size)}))
+    temporary.replace(mark)

@@ -1,0 +1,118 @@
+"""The record of a cell before and around its run: what is known from the start, and what a failure makes of it."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import machine, plan, registry, settings
+from bench.plan import Cell
+from bench.record import SCHEMA, Record
+from bench.scoring import metric_names
+from bench.trainer import Diverged
+from tasks.metrics import METRICS
+
+
+def begin(cell: Cell, work: Path, runtime: Mapping[str, Any]) -> Record:
+    """A record with everything that is known before anything runs; counts the attempt."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "attempts").open("a") as handle:
+        handle.write(f"{now()} {socket.gethostname()}\n")
+    return draft_of(cell, work, runtime)
+
+
+def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any]) -> Record:
+    """A record with everything that is known before anything runs, and the attempts counted so far."""
+    attempts = work / "attempts"
+    task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
+    config = plan.resolve(cell, runtime)
+    metric = METRICS[metric_names(task, cell.protocol)[0]]
+    unknown: dict[str, Any] = dict.fromkeys(
+        [
+            "score",
+            "score_last",
+            "score_best_val",
+            "score_best_test",
+            "epoch_best_val",
+            "val_score",
+            "beats_trivial",
+            "weights",
+            "seconds_data",
+            "seconds_stage1",
+            "seconds_stage2",
+            "seconds_eval",
+            "seconds_total",
+            "steps_stage1",
+            "steps_stage2",
+            "samples_per_second",
+            "peak_memory_host",
+            "peak_memory_device",
+            "utilisation",
+            "precision",
+            "driver",
+            "threads",
+            "error",
+        ]
+    )
+    return {
+        "schema": SCHEMA,
+        **cell.key(),
+        "profile": cell.profile,
+        "protocol": cell.protocol,
+        "origin": cell.origin,
+        "overrides": {k: list(v) if isinstance(v, tuple) else v for k, v in cell.overrides},
+        "settings": settings.flatten(config, "identity"),
+        "runtime": settings.flatten(config, "runtime"),
+        "status": "failed",
+        "metric": metric.name,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        **unknown,
+        "metrics": {},
+        "metrics_last": {},
+        "trivial": {},
+        "data": {},
+        "source": {},
+        "parameters": {},
+        "attempts": len(attempts.read_text().splitlines()) if attempts.exists() else 0,
+        "retries": {},
+        "host": socket.gethostname(),
+        "device": "unknown",
+        "packages": machine.packages(),
+        "git": machine.git(),
+        "code": {"task": registry.source_hash(task), "method": registry.source_hash(method)},
+        "command": machine.command(),
+        "start": now(),
+        "end": now(),
+        "analysis": {},
+        "sidecars": {},
+    }
+
+
+def fail(draft: Record, status: str, error: BaseException) -> None:
+    """Make a record of a draft whose cell ended in `error`."""
+    draft["status"] = status
+    trace = "".join(traceback.format_exception(error))
+    draft["error"] = {"type": type(error).__name__, "message": str(error), "traceback": trace, "log": ""}
+
+
+def status_of(error: BaseException) -> str:
+    """The status of a record for an exception."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    text = str(error).lower()
+    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if exhausted or (isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)):
+        return "out_of_memory"
+    return "failed"
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,44 @@
+"""Errors that end a command with one clear message, the exit codes, and did-you-mean for every kind of name."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Iterable
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+class BenchError(Exception):
+    """A problem the user can solve; shown without a traceback. `code` is the exit code of the command."""
+
+    code = Exit.USAGE
+
+
+class UsageError(BenchError):
+    """Wrong names or options: nothing was started."""
+
+
+class SetupError(BenchError):
+    """The machine lacks something (weights, data, disk, permission): nothing was started."""
+
+    code = Exit.SOME_FAILED
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist: what was given, the nearest names, and how to list all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"known: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+    )
+    return UsageError(f"unknown {kind} {given!r}: {hint}")

@@ -1,0 +1,336 @@
+"""A selection becomes cells; a cell's identity; what of it is done, failed or missing. Imports nothing heavy.
+
+Two cells are the same exactly if they would compute the same numbers: the id is the SHA-256 of what a cell's result
+depends on, without what is at its default, so that a new option changes no old id.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bench import data, registry, settings
+from bench.errors import SetupError, UsageError, unknown
+from bench.models.backbones import BACKBONES, STANDIN
+from bench.record import Record
+from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders that cells read from and write to."""
+
+    data_dir: Path
+    results_dir: Path
+
+
+PROFILES = ("published", "quick", "tiny")
+PROTOCOLS = ("strict", "paper")
+
+TINY: Mapping[str, Any] = {
+    "trainer.epochs": 2,
+    "trainer.batch_size": 8,
+    "trainer.accumulation": 1,
+    "trainer.warmup_epochs": 0,
+    "stage1.epochs": 1,
+    "stage1.max_samples": 16,
+    "model.target_seq_len": 8,
+}
+"""What the tiny profile adds to a task's quick recipe: for tests and `bench check`, it learns nothing."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (task, method, backbone, seed, settings): the unit that runs, resumes and fails on its own."""
+
+    task: str
+    method: str
+    backbone: str
+    seed: int = 0
+    profile: str = "published"
+    protocol: str = "strict"
+    origin: str = "official"
+    random_weights: bool = False
+    """The body starts from random weights because the pretrained ones are not here (`--allow-random-weights`)."""
+    overrides: tuple[tuple[str, Any], ...] = ()
+    """Identity settings that differ from what task, profile and protocol say, sorted by name."""
+
+    @functools.cached_property
+    def id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the identity in canonical JSON."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        if "overrides" in given:
+            given["overrides"] = dict(self.overrides)
+        text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def key(self) -> dict[str, Any]:
+        """What file names and tables need: task, method, backbone, seed, id."""
+        return {"task": self.task, "method": self.method, "backbone": self.backbone, "seed": self.seed, "id": self.id}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a manifest or a job."""
+        return asdict(self) | {"overrides": [list(o) for o in self.overrides]}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Cell:
+        """The inverse of `to_dict`."""
+
+        def frozen(value: Any) -> Any:
+            return tuple(value) if isinstance(value, list) else value
+
+        return cls(**{**plain, "overrides": tuple((k, frozen(v)) for k, v in plain["overrides"])})
+
+    def __str__(self) -> str:
+        changed = " ".join(f"{k}={v}" for k, v in self.overrides)
+        return f"{self.task} / {self.method} / {self.backbone} / seed {self.seed}" + (
+            f" [{changed}]" if changed else ""
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command line or a study asks for; `cells` makes it concrete."""
+
+    tasks: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("vanilla",)
+    backbones: tuple[str, ...] = ("auto",)
+    seeds: tuple[int, ...] = (0,)
+    protocol: str = "strict"
+    profile: str | None = None
+    """None: quick for suite `quick`, published otherwise."""
+    set: tuple[tuple[str, Any], ...] = ()
+    grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    official_only: bool = False
+    allow_random_weights: bool = False
+
+
+def base_layers(task: str, profile: str, protocol: str) -> list[Mapping[str, Any]]:
+    """The layers of settings that a cell has before anybody overrides anything."""
+    spec = registry.tasks()[task]
+    layers: list[Mapping[str, Any]] = [spec.recipe]
+    if profile in ("quick", "tiny"):
+        layers.append(spec.quick)
+    if profile == "tiny":
+        layers.append(TINY)
+    if protocol == "paper":
+        layers.append({"trainer.precision": "fp32"})
+    return layers
+
+
+def resolve(cell: Cell, runtime: Mapping[str, Any] | None = None) -> settings.Settings:
+    """All settings of a cell; `runtime` adds settings that change no id."""
+    method = registry.methods()[cell.method]
+    layers = base_layers(cell.task, cell.profile, cell.protocol)
+    return settings.resolve(method, *layers, dict(cell.overrides), runtime or {})
+
+
+@functools.lru_cache(maxsize=65536)
+def overrides_of(
+    task: str, method: str, profile: str, protocol: str, given: tuple[tuple[str, Any], ...]
+) -> tuple[tuple[str, Any], ...]:
+    """`given` settings reduced to the identity settings that really differ from the cell's base, sorted."""
+    cls = registry.methods()[method]
+    own = tuple(
+        ("method." + name.partition(".")[2] if name.partition(".")[0] == method else name, value)
+        for name, value in given
+        if name.partition(".")[0] == method or name.partition(".")[0] not in registry.methods().items
+    )
+    layers = base_layers(task, profile, protocol)
+    before = settings.flatten(settings.resolve(cls, *layers), "identity")
+    after_settings = settings.resolve(cls, *layers, dict(own))
+    after_settings.method.check()
+    after = settings.flatten(after_settings, "identity")
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in after.items() if v != before[k])
+
+
+def split_roles(given: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """--set pairs as (identity pairs, runtime mapping); unknown names are errors."""
+    identity_pairs, runtime = [], {}
+    for name, value in given:
+        section, _, key = name.partition(".")
+        cls = settings.SECTIONS.get(section)
+        if cls is None and section != "method" and section not in registry.methods().items:
+            raise unknown("setting", name, [*settings.all_names(), *(f"{m}.*" for m in registry.methods().items)])
+        role = "identity"
+        if section in registry.methods().items:
+            options = [f.name for f in fields(registry.methods()[section])]
+            if key not in (*options, "preset"):
+                raise unknown(f"option of {section}", key, options)
+        if cls is not None:
+            by_name = {f.name: f for f in fields(cls)}
+            if key not in by_name:
+                raise unknown("setting", name, settings.all_names())
+            role = by_name[key].metadata["role"]
+        if role == "runtime":
+            runtime[name] = value
+        else:
+            identity_pairs.append((name, value))
+    return identity_pairs, runtime
+
+
+def choose_tasks(selection: Selection, data_dir: Path) -> list[tuple[str, str]]:
+    """(task, profile) pairs of a selection. Naming nothing means every task whose data are here."""
+    chosen: dict[tuple[str, str], None] = {}
+    known_suites = registry.suites()
+    for suite in selection.suites:
+        if suite not in known_suites:
+            raise unknown("suite", suite, known_suites)
+        profile = selection.profile or ("quick" if suite == "quick" else "published")
+        chosen.update(dict.fromkeys((name, profile) for name in known_suites[suite]))
+    if selection.tasks:
+        names = registry.tasks().select(selection.tasks)
+        chosen.update(dict.fromkeys((name, selection.profile or "published") for name in names))
+    if selection.tasks or selection.suites:
+        return list(chosen)
+    for name, task in registry.tasks().items.items():
+        here = data.profile_here(task, data_dir, selection.profile)
+        if here is not None:
+            chosen[name, here] = None
+    if not chosen:
+        raise UsageError(
+            f"no task was named and no data are in {data_dir}. Two ways on: put official files there "
+            "(`python -m bench data status` lists what goes where), or name what to run and let stand-ins be "
+            "generated: `python -m bench run --suite quick` or `--tasks NAME`"
+        )
+    return list(chosen)
+
+
+def choose_backbone(name: str, task: str, allow_random: bool) -> tuple[str, bool]:
+    """(backbone, random weights?) for a task. `auto`: the published one if its weights are here, else the stand-in."""
+    spec = registry.tasks()[task]
+    if name == "auto":
+        published = BACKBONES[spec.backbone]
+        name = spec.backbone if published.missing() is None else STANDIN[spec.modality]
+    if name not in BACKBONES:
+        raise unknown("backbone", name, [*BACKBONES, "auto"])
+    backbone = BACKBONES[name]
+    if backbone.modality != spec.modality:
+        fitting = [b.name for b in BACKBONES.values() if b.modality == spec.modality]
+        raise UsageError(
+            f"backbone {name!r} is a {backbone.modality} model, task {task!r} has {spec.dims}D input and takes "
+            f"{' or '.join(fitting)}"
+        )
+    missing = backbone.missing()
+    if missing is not None and not allow_random:
+        raise SetupError(f"{missing} (tests may pass --allow-random-weights, which marks the record)")
+    return name, missing is not None
+
+
+def cells(selection: Selection, data_dir: Path) -> list[Cell]:
+    """Every cell of a selection, in a fixed order: by task (their data are loaded once), method, backbone, grid, seed."""
+    if selection.protocol not in PROTOCOLS:
+        raise unknown("protocol", selection.protocol, PROTOCOLS)
+    if selection.profile is not None and selection.profile not in PROFILES:
+        raise unknown("profile", selection.profile, PROFILES)
+    method_names = registry.methods().select(selection.methods)
+    pairs, _ = split_roles(selection.set)
+    axes = [[(name, value) for value in values] for name, values in selection.grid]
+    if any(split_roles(axis)[1] for axis in axes):
+        raise UsageError("--grid takes settings that change the result; give runtime settings with --set")
+    combos = [(*pairs, *combo) for combo in itertools.product(*axes)]
+    chosen = choose_tasks(selection, data_dir)
+    # Names and values first: a typo is answered before the machine is asked what it has.
+    overrides = {
+        (task, profile, method, combo): overrides_of(task, method, profile, selection.protocol, combo)
+        for (task, profile), method, combo in itertools.product(chosen, method_names, combos)
+    }
+    out: dict[Cell, None] = {}
+    for task, profile in chosen:
+        fitting = [
+            choose_backbone(b, task, selection.allow_random_weights) for b in _fitting(selection.backbones, task)
+        ]
+        origin = data.origin_here(registry.tasks()[task], data_dir, selection.official_only)
+        for method, (backbone, random), combo in itertools.product(method_names, fitting, combos):
+            changed = overrides[task, profile, method, combo]
+            for seed in selection.seeds:
+                cell = Cell(task, method, backbone, seed, profile, selection.protocol, origin, random, changed)
+                out[cell] = None
+    return list(out)
+
+
+def _fitting(names: Sequence[str], task: str) -> list[str]:
+    """Of several backbones given, those of the task's modality; one alone is taken as given, so that a misfit is an error."""
+    modality = registry.tasks()[task].modality
+    fitting = [n for n in names if n == "auto" or n not in BACKBONES or BACKBONES[n].modality == modality]
+    return fitting or list(names)
+
+
+def stale_reason(cell: Cell, record: Record) -> str | None:
+    """Why a finished record no longer says what the cell would compute now, or None."""
+    task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
+    if record["code"].get("method") != registry.source_hash(method):
+        return f"method {cell.method} was edited since"
+    if record["code"].get("task") != registry.source_hash(task):
+        return f"task {cell.task} was edited since"
+    now = _identity_settings(cell.task, cell.method, cell.profile, cell.protocol, cell.overrides)
+    changed = [k for k, v in now.items() if record["settings"].get(k, v) != v]
+    return f"settings changed since: {', '.join(changed[:5])}" if changed else None
+
+
+@functools.lru_cache(maxsize=65536)
+def _identity_settings(
+    task: str, method: str, profile: str, protocol: str, overrides: tuple[tuple[str, Any], ...]
+) -> Mapping[str, Any]:
+    cls = registry.methods()[method]
+    return settings.flatten(settings.resolve(cls, *base_layers(task, profile, protocol), dict(overrides)), "identity")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and what the store knows of it."""
+
+    cell: Cell
+    status: str
+    """A record's status, or `missing`."""
+    record: Record | None = None
+    stale: str | None = None
+
+
+RETRY = ("failed", "diverged", "out_of_memory", "timeout", "lost", "stale", "all")
+"""What `--retry` may name; `failed` means every status but done."""
+
+
+def plan(chosen: Sequence[Cell], store: Store) -> list[Planned]:
+    """Each cell with its status in the store; reads each record once."""
+    present = {path.name for path in store.files()}
+    out = []
+    for cell in chosen:
+        record = store.get(cell.key()) if f"{store.stem(cell.key())}.json" in present else None
+        if record is None:
+            out.append(Planned(cell, "missing"))
+        else:
+            stale = stale_reason(cell, record) if record["status"] == "done" else None
+            out.append(Planned(cell, record["status"], record, stale))
+    return out
+
+
+def to_run(
+    planned: Sequence[Planned], retry: Iterable[str] = (), analyses: Mapping[str, Any] | None = None
+) -> list[Cell]:
+    """The cells that a run would start: the missing ones, those named by `retry`, and done ones that lack an analysis."""
+    wanted = set(retry)
+    lacking = [name for name in ("probe", "tsne", "discrepancy", "similarity") if (analyses or {}).get(name)]
+    out = []
+    for item in planned:
+        failed = item.status not in ("done", "missing")
+        lacks = (
+            item.status == "done" and item.record is not None and any(a not in item.record["analysis"] for a in lacking)
+        )
+        if (
+            item.status == "missing"
+            or lacks
+            or "all" in wanted
+            or item.status in wanted
+            or (failed and "failed" in wanted)
+            or (item.stale is not None and "stale" in wanted)
+        ):
+            out.append(item.cell)
+    return out

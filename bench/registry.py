@@ -1,0 +1,182 @@
+"""Where tasks and methods are found: their own folder, and the entry points of installed packages.
+
+A plug-in that cannot be imported is reported by name and hides nothing else. Only files that define a plug-in are
+imported, so that looking stays instant and never loads torch.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import methods as methods_package
+import tasks as tasks_package
+from bench.errors import UsageError, unknown
+from methods.contract import Method
+from tasks.contract import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plug-in that could not be used: its name, where it is, and why."""
+
+    name: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """What was found of one kind: plug-ins by name, where each is from, and the broken ones."""
+
+    kind: str
+    items: Mapping[str, T]
+    origin: Mapping[str, str]
+    broken: tuple[Broken, ...]
+
+    def __getitem__(self, name: str) -> T:
+        if name in self.items:
+            return self.items[name]
+        for broken in self.broken:
+            if broken.name == name:
+                raise UsageError(f"{self.kind} {name!r} in {broken.where} cannot be used: {broken.reason}")
+        raise unknown(self.kind, name, self.items)
+
+    def select(self, patterns: Iterable[str]) -> list[str]:
+        """Names matched by the patterns, in the order given, each once; a pattern that matches nothing is an error."""
+        chosen: dict[str, None] = {}
+        for pattern in patterns:
+            if any(c in pattern for c in "*?["):
+                matched = [name for name in self.items if fnmatch.fnmatchcase(name, pattern)]
+                if not matched:
+                    raise unknown(self.kind, pattern, self.items)
+            else:
+                self[pattern]
+                matched = [pattern]
+            chosen.update(dict.fromkeys(matched))
+        return list(chosen)
+
+
+@functools.cache
+def tasks() -> Found[Task]:
+    """Every task: module-level `TASK` of the files in tasks/, then entry points of group `bench.tasks`."""
+    return _find("task", Path(tasks_package.__file__ or "").parent, "tasks", r"^TASK\s*[:=]", _tasks_in, "bench.tasks")
+
+
+@functools.cache
+def methods() -> Found[type[Method]]:
+    """Every method: `Method` subclasses in the files of methods/, then entry points of group `bench.methods`."""
+    folder = Path(methods_package.__file__ or "").parent
+    return _find("method", folder, "methods", r"^class \w+\(Method\)", _methods_in, "bench.methods")
+
+
+def _tasks_in(thing: Any) -> list[Task]:
+    if isinstance(thing, Task):
+        return [thing]
+    task = getattr(thing, "TASK", None)
+    if not isinstance(task, Task):
+        raise TypeError(f"TASK is a {type(task).__name__}, expected tasks.contract.Task")
+    return [task]
+
+
+def _methods_in(thing: Any) -> list[type[Method]]:
+    candidates = [thing] if inspect.isclass(thing) else [v for v in vars(thing).values() if inspect.isclass(v)]
+    own = [c for c in candidates if issubclass(c, Method) and c is not Method and getattr(c, "name", None)]
+    own = [c for c in own if inspect.isclass(thing) or c.__module__ == thing.__name__]
+    if not own:
+        raise TypeError("defines no subclass of methods.contract.Method with a name")
+    return own
+
+
+def _find(
+    kind: str, folder: Path, package: str, marker: str, extract: Callable[[Any], list[Any]], group: str
+) -> Found[Any]:
+    items: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    broken: list[Broken] = []
+
+    def add(name: str, where: str, load: Callable[[], Any]) -> None:
+        try:
+            found = extract(load())
+        # A plug-in is somebody else's code: whatever it raises is reported under its name, and the others go on.
+        except Exception as error:
+            broken.append(Broken(name, where, f"{type(error).__name__}: {error}"))
+            return
+        for item in found:
+            if item.name in items:
+                broken.append(Broken(item.name, where, f"the name is taken by {origin[item.name]}"))
+            else:
+                items[item.name] = item
+                origin[item.name] = where
+
+    for path in sorted(folder.glob("*.py")):
+        if re.search(marker, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+            add(
+                path.stem,
+                f"{package}/{path.name}",
+                functools.partial(importlib.import_module, f"{package}.{path.stem}"),
+            )
+    for point in importlib.metadata.entry_points(group=group):
+        add(point.name, f"{point.value} ({point.dist.name if point.dist else 'entry point'})", point.load)
+    return Found(kind, items, origin, tuple(broken))
+
+
+def suites() -> dict[str, list[str]]:
+    """Suite name -> its tasks, in the published order where there is one."""
+    out: dict[str, list[str]] = {name: [] for name in ORDER}
+    for name, task in tasks().items.items():
+        for suite in task.suites:
+            out.setdefault(suite, []).append(name)
+    for suite, order in ORDER.items():
+        out[suite].sort(key=lambda name: order.index(name) if name in order else len(order))
+    return {suite: names for suite, names in out.items() if names}
+
+
+ORDER = {
+    "nas_bench_360": [
+        "cifar100",
+        "spherical",
+        "darcy_nb360",
+        "psicov",
+        "cosmic",
+        "ninapro",
+        "fsd50k",
+        "ecg",
+        "satellite",
+        "deepsea",
+    ],
+    "pdebench": [
+        "advection",
+        "burgers",
+        "diffusion_reaction_1d",
+        "diffusion_sorption",
+        "cfd_1d",
+        "darcy_pdebench",
+        "shallow_water",
+        "diffusion_reaction_2d",
+    ],
+    "quick": ["advection", "darcy_pdebench", "spherical", "ecg"],
+}
+"""The order in which the papers list their tasks; a new suite needs no entry."""
+
+
+def source_hash(thing: Any) -> str:
+    """SHA-256 (first 16 hex digits) of the source file that defines a method class or a task's reader."""
+    target = thing if inspect.isclass(thing) else thing.read
+    return _file_hash(inspect.getfile(inspect.unwrap(target)))
+
+
+@functools.cache
+def _file_hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

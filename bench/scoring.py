@@ -1,0 +1,81 @@
+"""Scores of a model on a split: predictions over the whole split, then every metric of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.batches import Loader
+from bench.context import CellContext
+from tasks.contract import Data, Task
+from tasks.metrics import METRICS
+from tasks.trivial import PREDICTORS
+
+Scores = dict[str, dict[str, Any]]
+"""Metric name -> {value, unit, higher_is_better}; value is None where it is not finite."""
+
+
+def metric_names(task: Task, protocol: str) -> list[str]:
+    """The score's metric first, then the further ones, each once."""
+    first = task.paper_metric if protocol == "paper" and task.paper_metric else task.metric
+    return list(dict.fromkeys([first, task.metric, *task.more_metrics]))
+
+
+def score_arrays(names: list[str], pred: np.ndarray, target: np.ndarray, extra: Mapping[str, np.ndarray]) -> Scores:
+    """Every metric of predictions over a whole split."""
+    out: Scores = {}
+    for name in names:
+        metric = METRICS[name]
+        value = metric(pred, target, extra)
+        out[name] = {
+            "value": value if np.isfinite(value) else None,
+            "unit": metric.unit,
+            "higher_is_better": metric.higher_is_better,
+        }
+    return out
+
+
+def predict(
+    context: CellContext, loader: Loader, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """(predictions in physical units, targets, extra) of the current model over a whole split, in order."""
+    model = context.model
+    was_training = model.training
+    model.eval()
+    indices = [np.arange(i, min(i + batch_size, len(loader))) for i in range(0, len(loader), batch_size)]
+    outputs, targets = [], []
+    extras: dict[str, list[np.ndarray]] = {}
+    with torch.inference_mode(), context.autocast():
+        for batch in loader.batches(indices, [None] * len(indices)):
+            outputs.append(context.physical(model(batch.x).float()).cpu().numpy())
+            targets.append(batch.y.cpu().numpy())
+            for key, value in batch.extra.items():
+                extras.setdefault(key, []).append(value.cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(outputs), np.concatenate(targets), {k: np.concatenate(v) for k, v in extras.items()}
+
+
+def trivial_scores(task: Task, data: Data, names: list[str]) -> dict[str, Any]:
+    """{name, score, metrics} of the task's trivial predictor on the test split."""
+    pred = PREDICTORS[task.trivial](data.train, data.test, data.output_shape)
+    batch = data.test.batch(np.arange(len(data.test)), None) if len(data.test) <= 4096 else None
+    if batch is not None:
+        target, extra = batch.y, dict(batch.extra)
+    else:
+        parts = [
+            data.test.batch(np.arange(i, min(i + 1024, len(data.test))), None) for i in range(0, len(data.test), 1024)
+        ]
+        target = np.concatenate([p.y for p in parts])
+        extra = {k: np.concatenate([p.extra[k] for p in parts]) for k in parts[0].extra}
+    metrics = score_arrays(names, np.asarray(pred), target, extra)
+    return {"name": task.trivial, "score": metrics[names[0]]["value"], "metrics": metrics}
+
+
+def better(a: float | None, b: float | None, higher_is_better: bool) -> bool:
+    """Whether score `a` is strictly better than `b`; None (not finite) is worse than any number."""
+    if a is None or b is None:
+        return a is not None
+    return a > b if higher_is_better else a < b

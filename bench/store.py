@@ -1,0 +1,165 @@
+"""A folder of records: one JSON file per cell, written atomically, readable for ever. Knows nothing of training.
+
+Layout below the results folder:
+
+    <task>.<method>.<backbone>.s<seed>.<id>.json          the record
+    <task>.<method>.<backbone>.s<seed>.<id>.curves.json   losses and scores by epoch
+    <task>.<method>.<backbone>.s<seed>.<id>.npz           arrays of the analyses (features, coordinates)
+    <task>.<method>.<backbone>.s<seed>.<id>.safetensors   weights, only where `analysis.keep_weights` asked for them
+    work/<id>/                                            checkpoints, claim, log of a cell that has not ended
+
+The folder is the only state: no index can disagree with it. Files that cannot be read are reported, never fatal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import SetupError
+from bench.record import Record, check
+
+SIDECARS = (".curves.json", ".npz", ".safetensors")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that at any moment either the old file or the whole new one is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    # The rename itself must survive a power cut, too.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def to_json(value: Any) -> bytes:
+    """`value` as readable JSON. Non-finite numbers are refused: a record holds None instead, and says why."""
+    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file in a store that is not a readable record, and why."""
+
+    path: Path
+    reason: str
+
+
+class Store:
+    """The records below one folder."""
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+
+    @staticmethod
+    def stem(cell: Mapping[str, Any]) -> str:
+        """File name without suffix, from anything with task, method, backbone, seed and id."""
+        return "{task}.{method}.{backbone}.s{seed}.{id}".format(**cell)
+
+    def path(self, cell: Mapping[str, Any]) -> Path:
+        """Where the record of `cell` is or will be."""
+        return self.folder / f"{self.stem(cell)}.json"
+
+    def work(self, cell_id: str) -> Path:
+        """The folder of a cell that has not ended."""
+        return self.folder / "work" / cell_id
+
+    def sidecar(self, cell: Mapping[str, Any], suffix: str) -> Path:
+        """Path of `.curves.json` or `.npz` beside the record."""
+        return self.folder / f"{self.stem(cell)}{suffix}"
+
+    def write(self, record: Record, curves: Mapping[str, Any] | None = None) -> Path:
+        """Check and write a record; its curves go first, so that a record never points to a missing file."""
+        check(record)
+        if curves is not None:
+            write_atomically(self.sidecar(record, ".curves.json"), to_json(curves))
+        path = self.path(record)
+        write_atomically(path, to_json(record))
+        return path
+
+    def read(self, path: Path) -> Record:
+        """The record in `path`; ValueError with the reason if it is not one."""
+        try:
+            record = json.loads(path.read_bytes())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"not JSON ({error}): truncated or edited; delete it to rerun the cell") from None
+        check(record)
+        expected = self.stem(record)
+        if path.stem != expected:
+            raise ValueError(f"is called {path.name} but holds the record of {expected}")
+        return record
+
+    def get(self, cell: Mapping[str, Any]) -> Record | None:
+        """The record of `cell`, or None if there is none or it cannot be read."""
+        path = self.path(cell)
+        if not path.exists():
+            return None
+        try:
+            return self.read(path)
+        except ValueError:
+            return None  # `scan` and `bench doctor` report it; the cell counts as missing and is run again
+
+    def curves(self, record: Record) -> dict[str, Any]:
+        """Losses and scores by epoch of a record; {} if it has none."""
+        path = self.sidecar(record, ".curves.json")
+        return json.loads(path.read_bytes()) if path.exists() else {}
+
+    def files(self) -> Iterator[Path]:
+        """Every file that should be a record."""
+        if not self.folder.is_dir():
+            return
+        with os.scandir(self.folder) as entries:
+            names = sorted(e.name for e in entries if e.name.endswith(".json") and not e.name.startswith("."))
+        for name in names:
+            if not name.endswith(SIDECARS):
+                yield self.folder / name
+
+    def scan(self) -> tuple[list[Record], list[Problem]]:
+        """All records, and all files that are not readable ones."""
+        records, problems = [], []
+        for path in self.files():
+            try:
+                records.append(self.read(path))
+            except (ValueError, OSError) as error:
+                problems.append(Problem(path, str(error)))
+        return records, problems
+
+    def delete(self, record: Mapping[str, Any]) -> None:
+        """Remove a record with everything that belongs to it."""
+        for suffix in (".json", *SIDECARS):
+            (self.folder / f"{self.stem(record)}{suffix}").unlink(missing_ok=True)
+        shutil.rmtree(self.work(record["id"]), ignore_errors=True)
+
+    def ensure_writable(self, need_bytes: int = 64 << 20) -> None:
+        """Raise SetupError before any work starts if records could not be written here."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".probe.{os.getpid()}"
+            write_atomically(probe, b"x" * 4096)
+            probe.unlink()
+        except OSError as error:
+            raise SetupError(
+                f"results folder {self.folder} cannot be written ({error.strerror}): choose another with --results-dir"
+            ) from None
+        free = shutil.disk_usage(self.folder).free
+        if free < need_bytes:
+            raise SetupError(
+                f"results folder {self.folder} has {free >> 20} MiB free, a cell's checkpoint and record need about "
+                f"{need_bytes >> 20} MiB: free some space or choose another folder with --results-dir"
+            )

@@ -1,0 +1,307 @@
+"""The one training loop, and the state that it can save and resume.
+
+Both stages of every method go through `Trainer.fit`. It checkpoints on a cadence, never in a signal handler; a resumed
+run equals the uninterrupted one bit for bit on a CPU with the same number of threads. Losses stay on the device within
+an epoch; the host looks at them when the epoch ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.batches import Loader, order, torch_seed
+from bench.budget import Span, span_of
+from bench.checkpoint import Checkpoints
+from bench.settings import TrainerSettings
+
+Gradient = Callable[[Any], Mapping[str, torch.Tensor]]
+Progress = Callable[[Mapping[str, Any]], None]
+Group = list[tuple[Any, float]]
+"""The micro-batches of one optimiser step, each with its share of the step's samples."""
+
+TALK_SECONDS = 2.0
+"""How often the loop says where it is."""
+
+
+class Diverged(ArithmeticError):
+    """The training loss stopped being a finite number: in which phase, at which epoch."""
+
+
+@dataclass
+class State:
+    """All that a run has become so far, apart from model, optimiser and random generators."""
+
+    finished: list[str] = field(default_factory=list)
+    """Names of the phases that are over."""
+    phase: str | None = None
+    epoch: int = 0
+    """Whole epochs of the current phase that are over."""
+    group: int = 0
+    """Optimiser steps of the current epoch that are over."""
+    phase_steps: int = 0
+    phase_seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    steps: dict[str, int] = field(default_factory=lambda: {"stage1": 0, "stage2": 0})
+    """Optimiser steps by stage."""
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("stage1", "stage2", "eval", "analysis"), 0.0)
+    )
+    samples: int = 0
+    """Training samples that stage 2 has seen."""
+    curves: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"stage1": [], "stage2": []})
+    best_epoch: int | None = None
+    best_val: float | None = None
+    """Validation score at `best_epoch`, in the metric's own direction."""
+
+
+def optimizer_for(settings: TrainerSettings, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """The settings' optimiser; fused where the device has a fused kernel."""
+    common: dict[str, Any] = {"lr": lr, "weight_decay": settings.weight_decay}
+    if parameters[0].device.type == "cuda":
+        common["fused"] = True
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, betas=(settings.beta1, settings.beta2), **common)
+
+
+def warmup_decay(epoch: float, warmup: float, decay: float | None) -> float:
+    """Factor of the learning rate at a fractional epoch: linear from 0 to 1 over `warmup`, then linearly to 0 at `decay`."""
+    if epoch < warmup:
+        return epoch / warmup
+    if decay is None:
+        return 1.0
+    return max(0.0, (decay - epoch) / max(decay - warmup, 1e-12))
+
+
+class Trainer:
+    """Trains one model on one device, phase after phase."""
+
+    def __init__(
+        self, model: nn.Module, train: Loader, settings: TrainerSettings, seed: int, checkpoints: Checkpoints, progress: Progress
+    ):  # fmt: skip
+        self.model, self.train, self.settings, self.seed = model, train, settings, seed
+        self.checkpoints, self.progress = checkpoints, progress
+        self.state = State()
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self._optimizer_state: Mapping[str, Any] | None = None
+        self._sums: dict[str, torch.Tensor] = {}
+        self._last_save = self._last_word = time.monotonic()
+        self._restore()
+
+    def fit(
+        self,
+        name: str,
+        parameters: Iterable[nn.Parameter],
+        gradient: Gradient,
+        *,
+        stage: str,
+        epochs: int,
+        lr: float,
+        lr_at: Callable[[float], float],
+        epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+        after_epoch: Callable[[int, dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Run a phase, or what is left of it. `lr_at` gives the factor of `lr` at a fractional epoch.
+
+        The rest is as in `methods.contract.Context.fit`. `after_epoch(epoch, row)` may add to the epoch's row of the
+        curves. Raises `Diverged`.
+        """
+        state, settings = self.state, self.settings
+        if name in state.finished:
+            return
+        if state.phase not in (None, name):
+            raise RuntimeError(f"phase {name!r} was reached, but the checkpoint is inside of {state.phase!r}")
+        moving = self._freeze_all_but(parameters)
+        optimizer = optimizer_for(settings, moving, lr)
+        if state.phase == name and self._optimizer_state is not None:
+            optimizer.load_state_dict(dict(self._optimizer_state))
+        self._optimizer_state, state.phase = None, name
+        used_steps = sum(state.steps.values()) - state.phase_steps
+        used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
+        span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
+        while not span.over(state.epoch, state.phase_steps, state.phase_seconds):
+            groups = self._groups(name) if epoch_batches is None else ([(b, 1.0)] for b in epoch_batches(state.epoch))
+            per_epoch = self._groups_per_epoch() if epoch_batches is None else None
+
+            def factor(per_epoch: int | None = per_epoch) -> float:
+                epoch = state.epoch + (state.group / per_epoch if per_epoch else 0.0)
+                return lr_at(span.position(epoch, state.phase_steps, state.phase_seconds))
+
+            row = self._epoch(stage, span, groups, optimizer, moving, gradient, lambda: lr * factor())
+            if after_epoch is not None:
+                after_epoch(state.epoch, row)
+            state.curves[stage].append(row)
+            if self._save_is_due():
+                self.save(optimizer)
+        state.finished.append(name)
+        state.phase, state.epoch, state.group, state.phase_steps, state.phase_seconds = None, 0, 0, 0, 0.0
+        for parameter in moving:
+            parameter.grad = None
+
+    def _epoch(
+        self, stage: str, span: Span, groups: Iterator[Group], optimizer: torch.optim.Optimizer,
+        moving: list[nn.Parameter], gradient: Gradient, lr_now: Callable[[], float],
+    ) -> dict[str, Any]:  # fmt: skip
+        """One epoch, or what is left of it; returns its row of the curves."""
+        state = self.state
+        self.model.train()
+        clock = time.perf_counter()
+        for group in itertools.islice(groups, state.group, None):
+            for part in optimizer.param_groups:
+                part["lr"] = lr_now()
+            for key, value in accumulate(group, moving, gradient).items():
+                self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.float64, device=value.device)) + value
+            if self.settings.clip is not None:
+                nn.utils.clip_grad_norm_(moving, self.settings.clip)
+            optimizer.step()
+            state.group += 1
+            state.phase_steps += 1
+            state.steps[stage] += 1
+            if stage == "stage2":
+                state.samples += sum(len(batch.x) for batch, _ in group)
+            clock = self._book(stage, clock)
+            self._say(stage, span)
+            if self._save_is_due():
+                self.save(optimizer)
+                clock = time.perf_counter()
+            if span.over(state.epoch, state.phase_steps, state.phase_seconds):
+                break  # a budget may end within an epoch
+        return self._close_epoch(stage, lr_now())
+
+    def _close_epoch(self, stage: str, lr: float) -> dict[str, Any]:
+        state = self.state
+        means = {key: float(value) / max(state.group, 1) for key, value in self._sums.items()}
+        bad = {key: value for key, value in means.items() if not math.isfinite(value)}
+        if bad:
+            what = ", ".join(f"{key} = {value}" for key, value in bad.items())
+            raise Diverged(
+                f"{state.phase}, epoch {state.epoch + 1}: {what}; a lower trainer.lr or trainer.clip may help"
+            )
+        state.epoch += 1
+        row: dict[str, Any] = {
+            "epoch": state.epoch,
+            "steps": state.phase_steps,
+            "seconds": state.epoch_seconds,
+            "lr": lr,
+            **means,
+        }
+        if stage == "stage1":
+            row = {"phase": state.phase, **row}
+        state.group, state.epoch_seconds, self._sums = 0, 0.0, {}
+        return row
+
+    # -- batches -----------------------------------------------------------------------------------------------
+
+    def _groups_per_epoch(self) -> int:
+        return math.ceil(len(self.train) / (self.settings.batch_size * self.settings.accumulation))
+
+    def _groups(self, name: str) -> Iterator[Group]:
+        """The optimiser steps of the current epoch from `state.group` on; those before are yielded empty."""
+        settings, epoch, done = self.settings, self.state.epoch, self.state.group
+        indices = order(self.seed, name, epoch, len(self.train))
+        size = settings.batch_size * settings.accumulation
+        groups = [indices[i : i + size] for i in range(0, len(indices), size)]
+        micros = [np.split(g, range(settings.batch_size, len(g), settings.batch_size)) for g in groups[done:]]
+        flat = [m for group in micros for m in group]
+        base = sum(math.ceil(len(g) / settings.batch_size) for g in groups[:done])
+        seeds = [torch_seed(self.seed, name, epoch, base + k) for k in range(len(flat))]
+        batches = self.train.batches(flat, seeds)
+        yield from ([] for _ in range(done))
+        for group in micros:
+            total = sum(map(len, group))
+            yield [(next(batches), len(m) / total) for m in group]
+
+    def _freeze_all_but(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+        moving = list(parameters)
+        chosen = {id(p) for p in moving}
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(id(parameter) in chosen)
+            parameter.grad = None
+        return moving
+
+    # -- time, progress, checkpoints -----------------------------------------------------------------------------
+
+    def _book(self, stage: str, since: float) -> float:
+        """Add the time since `since` to the stage; returns now."""
+        now = time.perf_counter()
+        self.state.seconds[stage] += now - since
+        self.state.phase_seconds += now - since
+        self.state.epoch_seconds += now - since
+        return now
+
+    def _say(self, stage: str, span: Span) -> None:
+        now = time.monotonic()
+        if now - self._last_word < TALK_SECONDS:
+            return
+        self._last_word = now
+        state = self.state
+        speed = state.samples / state.seconds["stage2"] if stage == "stage2" else None
+        word = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": span.epochs}
+        self.progress({**word, "steps": state.phase_steps, "seconds": state.phase_seconds, "samples_per_second": speed})
+
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self._last_save >= self.settings.checkpoint_seconds
+
+    def save(self, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint of everything that the next step depends on."""
+        content = {
+            "state": asdict(self.state),
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "sums": self._sums,
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "has_best": self.best_weights is not None,
+        }
+        best = None
+        if self.best_weights is not None and self.state.best_epoch is not None:
+            best = (self.state.best_epoch, self.best_weights)
+        self.checkpoints.save(content, best)
+        self._last_save = time.monotonic()
+
+    def _restore(self) -> None:
+        loaded = self.checkpoints.load()
+        if loaded is None:
+            return
+        content, self.best_weights = loaded
+        self.state = State(**content["state"])
+        self.model.load_state_dict(content["model"])
+        self._optimizer_state, self._sums = content["optimizer"], content["sums"]
+        torch.set_rng_state(content["rng"])
+        if content["rng_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(content["rng_cuda"])
+
+
+def accumulate(group: Group, moving: list[nn.Parameter], gradient: Gradient) -> dict[str, torch.Tensor]:
+    """Leave the gradient of one optimiser step in `.grad`: the mean over all samples of its micro-batches.
+
+    Each micro-batch counts by its share of the samples, so that accumulation never changes the gradient. Returns the
+    logged scalars, averaged alike, in float64.
+    """
+    logged: dict[str, torch.Tensor] = {}
+    total: list[torch.Tensor | None] = [None] * len(moving)
+    for batch, share in group:
+        for parameter in moving:
+            parameter.grad = None
+        for key, value in gradient(batch).items():
+            scaled = value.detach().double() * share
+            logged[key] = logged[key] + scaled if key in logged else scaled
+        if len(group) == 1:
+            return logged
+        for k, parameter in enumerate(moving):
+            if parameter.grad is not None:
+                part, so_far = parameter.grad * share, total[k]
+                total[k] = part if so_far is None else so_far.add_(part)
+    for parameter, gradient_of_group in zip(moving, total, strict=True):
+        parameter.grad = gradient_of_group
+    return logged
