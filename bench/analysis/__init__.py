@@ -1,0 +1,1 @@
+"""What is measured besides the task score: linear probe, t-SNE, discrepancy, representation similarity."""

@@ -1,0 +1,92 @@
+"""What the pretrained body makes of embedded target inputs: the side of the discrepancy that needs the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.analysis.discrepancy import group_classes
+from tasks.contract import Split
+
+SAMPLES = 2000
+"""Target samples that the discrepancy is estimated from."""
+CLUSTERS = 10
+"""Pseudo-classes of targets that are no classes, as in stage 1 of ORCA."""
+TARGET_BYTES = 256 << 20
+"""Flattened targets are clustered in memory: fewer samples are used where they would take more than this."""
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class TargetView:
+    """Some target samples, as f_0(e(x)) sees them, with labels."""
+
+    features: np.ndarray
+    """(n, d) float32: token means of the pretrained encoder on embedded inputs."""
+    labels: np.ndarray
+    """(n,) int64, 0 to K-1."""
+    names: tuple[str, ...]
+    """K names: a class number, a cluster, or the classes that were merged into a group."""
+    origin: str
+    """In words: where the labels come from."""
+
+
+def choose_samples(split: Split, seed: int) -> np.ndarray:
+    """Up to SAMPLES rows of a split, drawn without replacement from `seed`, ascending."""
+    count = min(SAMPLES, len(split))
+    if split.labels is None:
+        size = split.batch(np.arange(1), None).y.size * 4
+        count = min(count, max(CLUSTERS, TARGET_BYTES // size))
+    return np.sort(np.random.default_rng([seed, len(split)]).permutation(len(split))[:count])
+
+
+@torch.no_grad()
+def view_target(
+    embedder: nn.Module, encoder: nn.Module, split: Split, device: torch.device, most_classes: int, seed: int
+) -> TargetView:
+    """Samples of `split` through e and the pretrained f, not augmented, with at most `most_classes` labels.
+
+    Deterministic in `seed`. Labels are the task's classes; k-means clusters of the flattened targets where it has none;
+    groups of classes (k-means on class means of the embedded inputs) where it has more classes than the source.
+    """
+    index = choose_samples(split, seed)
+    features, tokens, targets = [], [], []
+    was_training = embedder.training, encoder.training
+    embedder.eval(), encoder.eval()
+    try:
+        for start in range(0, len(index), BATCH):
+            batch = split.batch(index[start : start + BATCH], None)
+            embedded = embedder(torch.as_tensor(batch.x, dtype=torch.float32, device=device))
+            features.append(encoder(embedded).mean(dim=1).float().cpu().numpy())
+            tokens.append(embedded.mean(dim=1).float().cpu().numpy())
+            if split.labels is None:
+                targets.append(np.asarray(batch.y, dtype=np.float32).reshape(len(batch.y), -1))
+    finally:
+        embedder.train(was_training[0]), encoder.train(was_training[1])
+    if split.labels is None:
+        labels, names, origin = _clusters(np.concatenate(targets), most_classes, seed)
+    else:
+        labels, names, origin = _classes(split.labels[index], np.concatenate(tokens), most_classes, seed)
+    return TargetView(np.concatenate(features), labels, names, origin)
+
+
+def _clusters(targets: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, tuple[str, ...], str]:
+    from sklearn.cluster import KMeans
+
+    k = min(CLUSTERS, most, len(np.unique(targets, axis=0)))
+    labels = KMeans(k, n_init=4, random_state=seed).fit_predict(targets).astype(np.int64)
+    return labels, tuple(f"cluster {i}" for i in range(k)), f"{k} k-means clusters of the flattened targets"
+
+
+def _classes(labels: np.ndarray, tokens: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, tuple[str, ...], str]:
+    classes, y = np.unique(labels, return_inverse=True)
+    if len(classes) <= most:
+        return y.astype(np.int64), tuple(map(str, classes)), "classes of the task"
+    y, groups = group_classes(tokens, labels, most, seed)
+    names = tuple(" ".join(str(c) for c in classes[groups == group]) for group in range(most))
+    how = "as many as the source has classes, by k-means on class means of embedded inputs"
+    origin = f"{len(classes)} classes merged into {most} groups, {how}"
+    return y, names, origin
