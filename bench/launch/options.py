@@ -1,0 +1,95 @@
+"""How cells are launched: the options of `bench run` and `bench plan` that belong to an executor."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, fields
+from typing import Any
+
+EXECUTORS = ("inline", "local", "slurm")
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """Options of the executors. None: the profile says it, else it is estimated from the cells."""
+
+    jobs: int = 1
+    watchdog: float = 1800.0
+    wait: bool = False
+    slurm_profile: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: int | None = None
+    gpus: int | None = None
+    cpus: int | None = None
+    memory_gb: int | None = None
+    array_parallelism: int | None = None
+    pack_minutes: int | None = None
+    requeues: int | None = None
+    signal_delay_s: int | None = None
+    quiet: bool = False
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--executor` and every option of the executors to a command."""
+    parser.add_argument(
+        "--executor", choices=EXECUTORS, default="inline", help="where cells run (default: in this process)"
+    )
+    local = parser.add_argument_group("executor local")
+    local.add_argument(
+        "-j", "--jobs", type=positive, default=1, metavar="N", help="processes at once, one GPU each if there are"
+    )
+    local.add_argument(
+        "--watchdog",
+        type=float,
+        default=1800.0,
+        metavar="S",
+        help="a cell without any progress for S seconds is ended and recorded as lost (local and slurm; 0: never)",
+    )
+    slurm = parser.add_argument_group("executor slurm")
+    slurm.add_argument(
+        "--wait", action="store_true", help="stay until every submitted cell has ended (the jobs do not need it)"
+    )
+    slurm.add_argument(
+        "--slurm-profile", metavar="FILE", help="defaults of a site, TOML (default: ~/.config/bench/slurm.toml)"
+    )
+    for name, meaning in (
+        ("partition", "partition to submit to"),
+        ("account", "account to charge"),
+        ("qos", "quality of service"),
+        ("constraint", "node features, as sbatch takes them"),
+    ):
+        slurm.add_argument(f"--{name}", metavar="NAME", help=meaning)
+    for name, meaning in (
+        ("time", "minutes per cell (default: estimated from task, backbone and recipe)"),
+        ("gpus", "GPUs per cell, 0 or 1 (default: 1, and 0 for cells that a CPU does in minutes)"),
+        ("cpus", "CPU cores per job"),
+        ("memory-gb", "memory per job, GB"),
+        ("array-parallelism", "array elements that may run at once, over all arrays of this run"),
+        ("pack-minutes", "short cells are packed into one array element of about this many minutes (0: never)"),
+        ("requeues", "times a cell may be requeued after its time limit before it is recorded as timeout"),
+        ("signal-delay-s", "seconds before the time limit at which a job is told to stop"),
+    ):
+        slurm.add_argument(f"--{name}", type=whole, metavar="N", help=meaning)
+
+
+def launch_options(args: argparse.Namespace) -> LaunchOptions:
+    """The parsed options of `add_launch_arguments`."""
+    given: dict[str, Any] = {f.name: getattr(args, f.name) for f in fields(LaunchOptions) if hasattr(args, f.name)}
+    return LaunchOptions(**{"quiet": getattr(args, "json", False), **given})
+
+
+def whole(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if whole(text) == 0:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return int(text)

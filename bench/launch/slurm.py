@@ -1,0 +1,270 @@
+"""Cells as array jobs of a Slurm cluster, through submitit, which launches them and nothing more.
+
+No pickled result is a record, nothing waits on a job object, nothing asks `sacct`, and the submitter may end as soon as
+it has submitted. What is submitted is written down first (`manifest`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import socket
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import SetupError, UsageError
+from bench.launch import Outcome, manifest, profile, queue
+from bench.launch.array import Array, arrays
+from bench.launch.element import CellJob
+from bench.launch.manifest import Manifest
+from bench.launch.one import Job, Result, Work, ended
+from bench.launch.options import LaunchOptions
+from bench.launch.profile import SlurmOptions
+from bench.launch.resources import Needs, needs
+
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a run would submit: the arrays, and the options of those with and without GPU."""
+
+    arrays: list[Array]
+    gpu: SlurmOptions
+    cpu: SlurmOptions
+
+    def options(self, array: Array) -> SlurmOptions:
+        """The options that hold for an array."""
+        return self.gpu if array.needs.gpus else self.cpu
+
+
+def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array_size: int | None = None) -> Submission:
+    """Group, pack and cut the cells as `run` would submit them. Touches nothing but the profile and the store."""
+    tables = profile.read(options.slurm_profile)
+    gpu, cpu = (profile.options_for(kind, tables, options) for kind in (True, False))
+    grouped: dict[Needs, list[Work]] = {}
+    estimates: dict[tuple[Any, ...], Needs] = {}
+    for work in todo:
+        cell = work.cell
+        kind = (cell.task, cell.method, cell.backbone, cell.profile, cell.overrides)
+        if kind not in estimates:
+            estimates[kind] = needs(cell, job.store)
+        need = estimates[kind]
+        own = gpu if (need.gpus if gpu.gpus is None else gpu.gpus) else cpu
+        final = Needs(
+            gpus=need.gpus if own.gpus is None else own.gpus,
+            cpus=own.cpus or need.cpus,
+            memory_gb=own.memory_gb or need.memory_gb,
+            minutes=own.time or need.minutes,
+        )
+        grouped.setdefault(final, []).append(work)
+    size = max_array_size or queue.max_array_size()
+    packed = {True: gpu.pack_minutes, False: cpu.pack_minutes}
+    return Submission(arrays(grouped, size, gpu.array_parallelism, packed), gpu, cpu)
+
+
+def describe(what: Submission) -> str:
+    """The arrays of a submission in words, one line each."""
+    cells = sum(array.cells for array in what.arrays)
+    elements = sum(len(array.elements) for array in what.arrays)
+    lines = [f"slurm: {cells} cells in {elements} array elements, {len(what.arrays)} sbatch calls"]
+    for index, array in enumerate(what.arrays):
+        own = what.options(array)
+        packed = max(map(len, array.elements))
+        places = " ".join(
+            f"{name}={value}"
+            for name in ("partition", "account", "qos", "constraint")
+            if (value := getattr(own, name)) is not None
+        )
+        after = f", after array {array.after}" if array.after is not None else ""
+        lines.append(
+            f"  array {index}: {array.cells} cells, {len(array.elements)} elements of up to {packed} cells, "
+            f"{array.parallelism} at once, limit {array.minutes} min ({array.needs}){after} {places}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def run(todo: Sequence[Work], job: Job, options: LaunchOptions, command: str) -> Outcome:
+    """Submit the cells and return, or with `options.wait` stay until none is waiting or running."""
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise SetupError("--executor slurm: no sbatch on this machine; use a login node, or --executor local")
+    from bench.launch.prepare import prepare
+
+    for name, folder in (("--results-dir", job.results_dir), ("--data-dir", job.data_dir)):
+        if any(c in folder for c in "\n%") or not folder.isprintable():
+            raise UsageError(f"{name} {folder!r}: sbatch cannot take a path with '%' or control characters")
+    made = prepare([work.cell for work in todo], Path(job.data_dir))
+    if made and not options.quiet:
+        print(f"stand-ins generated for {', '.join(made)}")
+    return submit(todo, job, options, command)
+
+
+def submit(todo: Sequence[Work], job: Job, options: LaunchOptions, command: str = "") -> Outcome:
+    """`run` for cells whose data and weights are known to be there."""
+    fresh, skipped = _not_queued(todo, job)
+    if not options.quiet:
+        for result in skipped:
+            print(f"  skipped: {result.cell}: {result.message}")
+    if not fresh:
+        return Outcome(skipped)
+    plan = submission(fresh, job, options)
+    written = _submit(plan, job, options, command)
+    if not options.quiet:
+        print(describe(plan))
+        print(f"manifest: {written.path}")
+    if not options.wait:
+        return Outcome(skipped, written)
+    return Outcome([*skipped, *_wait(fresh, job)], written)
+
+
+def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result]]:
+    """Cells that no job of an earlier submission waits for or runs, and the others as skipped."""
+    entries = queue.squeue() or {}
+    queued: dict[str, queue.Entry] = {}
+    for earlier in manifest.load_all(job.store):
+        for name, cells, _ in earlier.jobs(entries):
+            if name in entries and entries[name].active:
+                queued.update(dict.fromkeys(cells, entries[name]))
+    fresh, skipped = [], []
+    for work in todo:
+        entry = queued.get(work.cell.id)
+        # In a running job of several cells, one that has ended is free to be retried.
+        if entry is None or (entry.state == "RUNNING" and work.before is not None):
+            fresh.append(work)
+        else:
+            skipped.append(Result(work.cell, "skipped", f"in the queue as job {entry.job} ({entry.state.lower()})"))
+    return fresh, skipped
+
+
+def _submit(plan: Submission, job: Job, options: LaunchOptions, command: str) -> Manifest:
+    """Write the manifest, call sbatch for each array, and write down the job ids after each call."""
+    from bench.machine import git
+
+    state = git()
+    written = manifest.new(
+        job.store, plan.arrays, command=command, git=state, host=socket.gethostname(), shared=asdict(job)
+    )
+    leaders: list[str] = []
+    for index, array in enumerate(plan.arrays):
+        own = plan.options(array)
+        after = f"afterany:{leaders[array.after]}" if array.after is not None else None
+        with _private_folder(written.folder(index)) as umask:
+            callables = [
+                CellJob(
+                    tuple(json.dumps(work.to_dict()) for work in element),
+                    json.dumps(asdict(job)),
+                    state.get("commit", ""),
+                    umask,
+                    options.watchdog,
+                )
+                for element in array.elements
+            ]
+            jobs = _sbatch(
+                callables, written.folder(index), parameters(array, own, written.job_name(index), after), own
+            )
+        written.submitted(index, jobs)
+        leaders.append(jobs[0].partition("_")[0])
+    return written
+
+
+def parameters(array: Array, own: SlurmOptions, name: str, after: str | None) -> dict[str, Any]:
+    """submitit's parameters for one array."""
+    threads = array.needs.cpus
+    chosen = {
+        "job_name": name,
+        "time": array.minutes,
+        "mem": f"{array.needs.memory_gb}GB",
+        "cpus_per_task": threads,
+        "nodes": 1,
+        "ntasks_per_node": 1,
+        "gpus_per_node": array.needs.gpus or None,
+        "signal_delay_s": own.signal_delay_s,
+        "array_parallelism": array.parallelism,
+        "dependency": after,
+        "stderr_to_stdout": True,
+        # Since 22.05 srun does not take the job's number of CPUs by itself.
+        "srun_args": [f"--cpus-per-task={threads}", *own.srun_args],
+        # A node never downloads: what is not there by now is an error, told at once instead of after a network timeout.
+        "setup": [f"export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1", *own.setup],
+        # Whatever the site's default: a failed node puts its jobs back into the queue.
+        "additional_parameters": {"requeue": True, **own.sbatch},
+    }
+    for option in ("partition", "account", "qos", "constraint", "exclude", "wckey", "mail_user", "mail_type"):
+        chosen[option] = getattr(own, option)
+    return {key: value for key, value in chosen.items() if value is not None}
+
+
+def _sbatch(callables: Sequence[CellJob], folder: Path, chosen: Mapping[str, Any], own: SlurmOptions) -> list[str]:
+    """One sbatch call; the job ids of the elements."""
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=own.requeues)
+        executor.update_parameters(**chosen)
+    except (ValueError, NameError, TypeError, AssertionError) as error:
+        raise UsageError(
+            f"this version of submitit ({submitit.__version__}) does not take our parameters: {error}"
+        ) from None
+    try:
+        return [str(job.job_id) for job in executor.submit_array(callables)]
+    except (FailedJobError, FailedSubmissionError) as error:
+        for loose in folder.glob("*.pkl"):
+            loose.unlink(missing_ok=True)
+        raise SetupError(
+            f"sbatch refused: {str(error).strip()}. Arrays submitted before go on (`bench status`); correct the "
+            "options or the Slurm profile and run the same command again for the rest"
+        ) from None
+
+
+@contextlib.contextmanager
+def _private_folder(folder: Path) -> Iterator[int]:
+    """Make a folder that only its owner can read or change, and files in it likewise; yields the umask as it was."""
+    before = os.umask(0o077)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder, folder.parent, folder.parent.parent):
+            info = path.stat()
+            if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
+                raise SetupError(
+                    f"{path} can be changed by others than {getpass.getuser()}: job files there are run as you. Choose "
+                    f"another --results-dir, or `chmod go-w` it"
+                )
+        yield before
+    finally:
+        os.umask(before)
+
+
+def _wait(todo: Sequence[Work], job: Job) -> list[Result]:
+    """Stay until each cell has a new record, or is in no queue and run by nobody any more."""
+    from bench.launch.status import rows
+
+    waiting = {work.cell.id: work for work in todo}
+    out: list[Result] = []
+    gone: Counter[str] = Counter()
+    while waiting:
+        for row in rows(job.store, [work.cell for work in waiting.values()]):
+            work = waiting[row.cell.id]
+            record = job.store.get(work.cell.key())
+            if record is not None and record["end"] != work.before and row.status not in ("running", "pending"):
+                out.append(ended(work.cell, job.store, record))
+                del waiting[work.cell.id]
+            elif row.status not in ("running", "pending"):
+                # Twice in a row: a job that has just been requeued is for a moment nowhere.
+                gone[work.cell.id] += 1
+                if gone[work.cell.id] >= 2:
+                    out.append(Result(work.cell, "lost", f"no job and no record: {row.detail}"))
+                    del waiting[work.cell.id]
+            else:
+                gone[work.cell.id] = 0
+        if waiting:
+            time.sleep(WAIT_SECONDS)
+    return out

@@ -1,0 +1,166 @@
+"""Where every cell is: manifests, records, claims and the queue joined. Needs neither Slurm nor the submitter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.launch import claim, manifest, progress, queue
+from bench.plan import Cell
+from bench.record import Record
+from bench.store import Store
+
+CELL_ID = re.compile(r"[0-9a-f]{16}")
+
+ORDER = ("running", "pending", "lost", "failed", "diverged", "out_of_memory", "timeout", "missing", "done")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell and what is known of it."""
+
+    cell: Cell
+    status: str
+    """A record's status, or `running`, `pending`, `lost` (was started, and nobody knows of it), `missing`."""
+    detail: str = ""
+    job: str = ""
+    where: str = ""
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as `bench status --json` prints it."""
+        left = progress.time_left(self.progress)
+        return {
+            **self.cell.key(),
+            "status": self.status,
+            "detail": self.detail,
+            "job": self.job,
+            "where": self.where,
+            "progress": dict(self.progress),
+            "seconds_left": left,
+        }
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cell's place in the newest submission that has it."""
+
+    job: str
+    before: str | None
+    """`end` of the record that the submission replaces, or None."""
+    entry: queue.Entry | None
+    cancelled: bool
+
+
+def rows(store: Store, cells: Iterable[Cell] | None = None) -> list[Row]:
+    """The state of these cells, or of all that the store, its manifests or its work folders know."""
+    entries = queue.squeue()
+    known, placed = _placed(store, entries or {})
+    records = {record["id"]: record for record in store.scan()[0]}
+    if cells is None:
+        for record in records.values():
+            known.setdefault(record["id"], cell_of(record))
+        known.update({cell.id: cell for cell in _at_work(store) if cell.id not in known})
+        chosen: Iterable[Cell] = known.values()
+    else:
+        chosen = cells
+    now = _filesystem_now(store.folder)
+    out = [_row(store, cell, records.get(cell.id), placed.get(cell.id), now) for cell in chosen]
+    return sorted(out, key=lambda row: ORDER.index(row.status))
+
+
+def cell_of(record: Record) -> Cell:
+    """The cell that a record is of."""
+    overrides = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in record["overrides"].items()))
+    names = ("task", "method", "backbone", "seed", "profile", "protocol", "origin")
+    cell = Cell(**{name: record[name] for name in names}, overrides=overrides)
+    return cell if cell.id == record["id"] else replace(cell, random_weights=True)
+
+
+def _placed(store: Store, entries: Mapping[str, queue.Entry]) -> tuple[dict[str, Cell], dict[str, Placed]]:
+    cells: dict[str, Cell] = {}
+    placed: dict[str, Placed] = {}
+    for written in manifest.load_all(store):
+        cells.update(written.cells())
+        cancelled = set(written.plain["cancelled"])
+        for job, ids, _ in written.jobs(entries):
+            for cell_id in ids:
+                placed[cell_id] = Placed(
+                    job, written.plain["before"].get(cell_id), entries.get(job), cell_id in cancelled
+                )
+    return cells, placed
+
+
+def _at_work(store: Store) -> list[Cell]:
+    """Cells with a work folder: running, interrupted or abandoned ones."""
+    out = []
+    for folder in sorted((store.folder / "work").glob("*/cell.json")):
+        if not CELL_ID.fullmatch(folder.parent.name):
+            continue
+        try:
+            cell = Cell.from_dict(json.loads(folder.read_bytes())["cell"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # just being removed, or of another version: it says nothing about a cell
+        if cell.id == folder.parent.name:
+            out.append(cell)
+    return out
+
+
+def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, now: float) -> Row:
+    folder = store.work(cell.id)
+    number, raw = claim.newest(folder)
+    owner = claim.parse(raw) if number else None
+    job = place.job if place else ""
+    if number and not (owner and owner.released):
+        said = progress.read(folder)
+        if _lives(owner, folder / f"claim.{number}", now):
+            where = owner.host if owner else ""
+            return Row(cell, "running", progress.describe(said) if said else "starting", job, where, said)
+        if record is None and not (place and place.entry and place.entry.active):
+            return Row(cell, "lost", f"its process is gone ({owner}); the next run resumes it", job, "", said)
+    if place and place.entry and place.entry.active and not _done_since(record, place):
+        entry = place.entry
+        if entry.waits:
+            return Row(cell, "pending", entry.reason, job)
+        return Row(cell, "pending", f"in running job {job}, not begun", job, entry.node)
+    if record is not None:
+        error = record["error"] or {}
+        return Row(cell, record["status"], str(error.get("message", "")).split("\n")[0], job, record["host"])
+    if place and place.cancelled:
+        return Row(cell, "missing", "cancelled", job)
+    if place:
+        state = f"Slurm says {place.entry.state.lower()}" if place.entry else "not in the queue"
+        return Row(cell, "lost", f"was submitted, {state}, left no record; run it again", job)
+    return Row(cell, "missing", "interrupted, resumes" if folder.is_dir() else "not begun")
+
+
+def _done_since(record: Record | None, place: Placed) -> bool:
+    return record is not None and record["end"] != place.before
+
+
+def _lives(owner: claim.Owner | None, path: Path, now: float) -> bool:
+    """Whether a claim's holder seems alive, from one look: its process if it is here, else the age of its last beat."""
+    alive = claim.alive_here(owner) if owner else None
+    if alive is not None:
+        return alive
+    try:
+        # A beat from the future was written before the clock was put back: a living holder corrects it within seconds.
+        return abs(now - path.stat().st_mtime) < claim.STALE_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _filesystem_now(folder: Path) -> float:
+    """The time by the clock that stamps files there, which need not be this machine's."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".now.") as probe:
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return time.time()  # a store that can only be read: the nearest clock there is
