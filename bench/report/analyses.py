@@ -1,0 +1,155 @@
+"""What the analyses say, as tidy tables: linear probe, t-SNE, discrepancy, similarity to the pretrained body.
+
+Reads the `analysis` part of records (see bench.analysis.summary) and, for t-SNE, the arrays beside them. Cells without
+an analysis, or with one that was skipped, have no lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.record import Record
+from bench.report.frame import Panel
+from bench.report.statistics import summarise
+from bench.report.table import Cell, Column, Table, number
+
+ArraysOf = Callable[[Record], Mapping[str, np.ndarray]]
+"""Gives the arrays beside a record, {} if there are none."""
+
+CELL = ["task", "row", "seed", "backbone", "record"]
+
+
+def found(panel: Panel, name: str) -> Iterator[tuple[list[Any], Record, Mapping[str, Any]]]:
+    """(values of `CELL`, record, result) of every cell that has the analysis `name`."""
+    has = [name in record["analysis"] for record in panel.cells["record"]]
+    for line in panel.cells[has].to_dict("records"):
+        result = line["record"]["analysis"][name]
+        if line["status"] == "done" and result and "skipped" not in result:
+            yield [line["task"], line["row"], line["seed"], line["backbone"], line["id"]], line["record"], result
+
+
+def probe_points(panel: Panel) -> pd.DataFrame:
+    """Probe error [%] by epoch with its interval over test samples, and the pretrained body's error."""
+    out = []
+    for cell, _, result in found(panel, "probe"):
+        lists = (result[key] for key in ("epochs", "error", "low", "high"))
+        for point in zip(*lists, strict=True):
+            out.append([*cell, result.get("source", ""), *point, result["pretrained_error"]])
+    return pd.DataFrame(out, columns=[*CELL, "source", "epoch", "error", "low", "high", "pretrained_error"])
+
+
+def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
+    """Coordinates (without unit) by sample: of the fine-tuned body of each cell, and of its pretrained one."""
+    parts = []
+    for cell, record, result in found(panel, "tsne"):
+        arrays = arrays_of(record)
+        if "tsne_rows" not in arrays:
+            continue
+        test = arrays["source_test"].astype(bool)
+        labels = arrays["source_labels"][test][arrays["tsne_rows"]]
+        names = np.asarray(arrays["source_classes"]).astype(str)[labels]
+        for body in ("pretrained", "last"):
+            xy, epoch = arrays[f"tsne_{body}"], 0 if body == "pretrained" else result["epoch"]
+            common = dict(zip(CELL, cell, strict=True), source=result.get("source", ""), body=body, epoch=epoch)
+            parts.append(pd.DataFrame({"class": names, "x": xy[:, 0], "y": xy[:, 1]}).assign(**common))
+    columns = [*CELL, "source", "body", "epoch", "class", "x", "y"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def discrepancy_points(panel: Panel) -> pd.DataFrame:
+    """D of each cell in its variants, and what chance gives; all without unit, 0 to 1."""
+    keys = ["unnormalised", "renormalised", "matched_only", "chance"]
+    results = found(panel, "discrepancy")
+    out = [[*cell, result.get("source", ""), *(result.get(k) for k in keys)] for cell, _, result in results]
+    return pd.DataFrame(out, columns=[*CELL, "source", *keys])
+
+
+def discrepancy_table(panel: Panel) -> Table | None:
+    """D per task and method, in both variants of the definition, beside what shuffled labels give."""
+    points = discrepancy_points(panel)
+    if points.empty:
+        return None
+    exact = {c[-1]: r.get("renormalised_exact") for c, _, r in found(panel, "discrepancy")}
+    rows = []
+    for task in panel.tasks:
+        for row in panel.rows:
+            here = points[(points["task"] == task) & (points["row"] == row)]
+            if len(here):
+                line = [_mean(here, key) for key in ("unnormalised", "renormalised", "chance")]
+                how = "all subsets searched" if all(exact[i] for i in here["record"]) else "local search"
+                rows.append((f"{task}: {row}", (*line, Cell(how, records=tuple(here["record"])))))
+    columns = (
+        Column("D", "unnormalised", False),
+        Column("D renormalised", "", False),
+        Column("chance", "unnormalised"),
+        Column("renormalised by", text=True),
+    )
+    notes = (
+        "Modality semantic knowledge discrepancy (Definition 1 of MoNA's paper) with total variation, 0 to 1, of the "
+        "embedder after fine-tuning; mean ± standard deviation over seeds (n).",
+        "D is without renormalisation over the chosen source classes, where the optimal assignment is exact; "
+        "renormalised is with it. Chance is D with the target labels shuffled.",
+    )
+    name = f"discrepancy_{panel.name}"
+    return Table(name, f"Discrepancy, suite {panel.suite}", "task: method", columns, tuple(rows), notes)
+
+
+def _mean(cells: pd.DataFrame, key: str) -> Cell:
+    values = cells[key].dropna()
+    if values.empty:
+        return Cell(records=tuple(cells["record"]))
+    s = summarise(values.to_list())
+    spread = "" if s.std is None else f" ± {number(s.std, 3)}"
+    text = f"{number(s.mean, 3)}{spread} ({'n=1' if s.n == 1 else s.n})"
+    return Cell(text, s.mean, s.std, s.low, s.high, s.n, records=tuple(cells["record"]))
+
+
+def pairing_table(panel: Panel) -> Table | None:
+    """Which source class stands for each target class in D, by method, of the lowest seed."""
+    pairs: dict[tuple[str, str], dict[str, Cell]] = {}
+    used: list[str] = []
+    lowest: dict[tuple[str, str], int] = {}
+    for (task, row, seed, _, record), _, result in found(panel, "discrepancy"):
+        if lowest.setdefault((task, row), seed) != seed:
+            continue  # cells come sorted by seed
+        used.append(row)
+        for target, source in result.get("pairing", ()):
+            pairs.setdefault((task, target), {})[row] = Cell(str(source), records=(record,))
+    if not pairs:
+        return None
+    rows_used = [row for row in panel.rows if row in used]
+    ordered = sorted(pairs, key=lambda pair: panel.tasks.index(pair[0]))
+    rows = tuple((": ".join(pair), tuple(pairs[pair].get(row, Cell()) for row in rows_used)) for pair in ordered)
+    notes = ("The source class paired with each target class by the optimal assignment behind D (lowest seed).",)
+    columns = tuple(Column(row, text=True) for row in rows_used)
+    title = f"Pairing of target with source classes, suite {panel.suite}"
+    return Table(f"pairing_{panel.name}", title, "task: target class", columns, rows, notes)
+
+
+def similarity_table(panel: Panel) -> Table | None:
+    """Linear CKA with the pretrained body's features, and how far the weights have moved."""
+    rows: dict[tuple[str, str], list[tuple[str, float, float | None]]] = {}
+    for (task, row, _, _, record), _, result in found(panel, "similarity"):
+        moved = result.get("movement", {}).get("all")
+        rows.setdefault((task, row), []).append((record, result["cka"]["value"][-1], moved))
+    if not rows:
+        return None
+    out = []
+    for task in panel.tasks:
+        for row in panel.rows:
+            if lines := rows.get((task, row)):
+                frame = pd.DataFrame(lines, columns=["record", "cka", "movement"])
+                out.append((f"{task}: {row}", (_mean(frame, "cka"), _mean(frame, "movement"))))
+    notes = (
+        "Linear CKA (Kornblith et al., 2019) of source features before and after fine-tuning: 1 is unchanged up to "
+        "rotation and scale. Movement is ‖θ − θ₀‖ / ‖θ₀‖ over the whole body; one that started from random weights "
+        "has none.",
+    )
+    columns = (Column("CKA"), Column("weight movement"))
+    name = f"similarity_{panel.name}"
+    title = f"Similarity to the pretrained body, suite {panel.suite}"
+    return Table(name, title, "task: method", columns, tuple(out), notes)

@@ -1,0 +1,142 @@
+"""How figures look and are saved: SVG that can be read in greyscale and in the dark, with the data that made it."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from bench.report.frame import METHOD_ORDER
+
+INK, GRID, PAPER, MUTED = "#1f2328", "#d8dee4", "#ffffff", "#6e7781"
+COLOURS = ("#7f7f7f", "#56b4e9", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#9b3f8f", "#a05a2c")
+"""Okabe and Ito's palette for the colour-blind, with a grey, and darker purple and brown."""
+MARKERS = ("v", "s", "D", "o", "^", "P", "X", "*")
+DOTS, DASHES, MIXED, SHORT = (0, (1, 1.2)), (0, (4, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1))
+LINES: tuple[Any, ...] = (DOTS, DASHES, MIXED, "solid", SHORT, "solid", "dashed", "dotted")
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bench",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.markersize": 6,
+    "lines.linewidth": 1.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}
+WIDTH = 8.0
+"""Inches: as wide as a page of markdown shows without shrinking."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn, the same in every figure: three things that differ, so that colour is never needed."""
+
+    colour: str
+    marker: str
+    line: Any
+
+    @property
+    def line2d(self) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot`."""
+        size = 7.5 if self.marker in "PX*" else 6  # they cover less of their box than the others
+        edge = {"markeredgecolor": PAPER, "mew": 0.4, "ms": size}
+        return {"color": self.colour, "ls": self.line, "marker": self.marker, **edge}
+
+
+def look(row: str, rows: Sequence[str]) -> Look:
+    """The look of `row`: known methods always have their own, the others of `rows` follow in order."""
+    others = [r for r in rows if r not in METHOD_ORDER]
+    number = METHOD_ORDER.index(row) if row in METHOD_ORDER else len(METHOD_ORDER) + others.index(row)
+    # Each further round through the palette shifts markers and lines against colours: 64 rows stay distinct.
+    turn = number // len(COLOURS)
+    marker, line = MARKERS[(number + turn) % len(MARKERS)], LINES[(number + 3 * turn) % len(LINES)]
+    return Look(COLOURS[number % len(COLOURS)], marker, line)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, and the table that it shows."""
+
+    name: str
+    """File name without suffix."""
+    title: str
+    caption: str
+    data: pd.DataFrame
+    """Every point that is drawn, with the ids of its records in the column `record` or `records`."""
+    draw: Callable[[], Figure]
+
+    def svg(self) -> str:
+        """The figure as SVG text; the same data give the same bytes."""
+        with mpl.rc_context(STYLE):
+            figure = self.draw()
+            FigureCanvasSVG(figure)
+            out = io.StringIO()
+            figure.savefig(out, format="svg", metadata={"Date": None})
+        return out.getvalue()
+
+    def save(self, folder: Path, svg: str | None = None) -> None:
+        """Write NAME.svg and NAME.csv; `svg` if it was drawn already."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.svg").write_text(svg or self.svg(), encoding="utf-8")
+        self.data.to_csv(folder / f"{self.name}.csv", index=False, lineterminator="\n")
+
+
+def inline(svg: str, name: str, title: str) -> str:
+    """SVG text for use inside a page: ids made unique, colours of ink, grid and paper left to the page's style."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", body)
+    for colour, variable in ((INK, "ink"), (GRID, "line"), (PAPER, "paper"), (MUTED, "muted")):
+        body = body.replace(colour, f"var(--{variable})")
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    return body.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def grid(count: int, columns: int, height: float = 2.4, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` axes in rows of at most `columns`."""
+    columns = max(1, min(columns, count))
+    rows = math.ceil(count / columns)
+    width = WIDTH if columns > 1 else WIDTH * 0.62
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
+    for extra in axes[count:]:
+        extra.remove()
+    return figure, axes[:count]
+
+
+def legend_below(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
+    """One legend for all axes, below them, in at most `columns` columns that fit the figure's width."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if not found:
+        return
+    # Inches: about 0.065 for a letter, and 0.75 for the sample of the line with its gaps.
+    widest = 0.75 + 0.065 * max(map(len, found))
+    columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, handlelength=3.2)

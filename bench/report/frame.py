@@ -1,0 +1,196 @@
+"""Records as one table, and that table cut into panels: sets of cells that may stand side by side.
+
+A panel holds cells of one suite, profile, protocol, origin and (where a task has several) backbone: nothing else may
+share a column. Its rows are methods; settings that set two variants of a method apart are part of the row's name.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from bench.record import Record
+
+NAMES = ("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status")
+METRIC = ("metric", "unit", "higher_is_better", "beats_trivial")
+SCORES = ("score", "score_last", "score_best_val", "score_best_test")
+COSTS = (
+    *("seconds_data", "seconds_stage1", "seconds_stage2", "seconds_eval", "seconds_total"),
+    *("peak_memory_host", "peak_memory_device"),
+)
+KEPT = (*NAMES, *METRIC, *SCORES, *COSTS, "device", "weights")
+GROUP = ["profile", "protocol", "origin"]
+METHOD_ORDER = ("scratch", "linear", "frozen", "vanilla", "embedder_warmup", "orca", "mona")
+"""From no transfer to the most elaborate; other methods follow by name."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the report knows of tasks beyond their records. Empty: tasks go by their record names, in one suite."""
+
+    suites: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Suite -> its tasks in their order."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Task or method -> title for people."""
+    backbones: Mapping[str, str] = field(default_factory=dict)
+    """Task -> its published backbone."""
+
+    def title(self, name: str) -> str:
+        """The title of a task, or its name."""
+        return self.titles.get(name, name)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Cells that may be compared: one suite, profile, protocol and origin."""
+
+    suite: str
+    profile: str
+    protocol: str
+    origin: str
+    backbone: str | None
+    """The one backbone of all cells, where some task of the group has several; None: each task has one of its own."""
+    cells: pd.DataFrame
+    """As `to_frame` makes it, with the column `row`: the method, with the settings that tell variants apart."""
+    tasks: tuple[str, ...]
+    rows: tuple[str, ...]
+    shared: Mapping[str, Any]
+    """Overrides that every cell of the panel has."""
+
+    @property
+    def name(self) -> str:
+        """A file name part, unique among the panels of a report."""
+        parts = [self.suite, self.profile, self.protocol, self.origin, self.backbone]
+        return "_".join(p for p in parts if p)
+
+    @functools.cached_property
+    def _parts(self) -> dict[tuple[str | None, str | None], pd.DataFrame]:
+        parts: dict[tuple[str | None, str | None], pd.DataFrame] = {(None, None): self.cells}
+        parts |= {(str(row), None): group for row, group in self.cells.groupby("row", sort=False)}
+        parts |= {(None, str(task)): group for task, group in self.cells.groupby("task", sort=False)}
+        return parts | {(str(r), str(t)): group for (r, t), group in self.cells.groupby(["row", "task"], sort=False)}
+
+    def of(self, row: str | None = None, task: str | None = None) -> pd.DataFrame:
+        """The cells of a row, of a task, or of both; an empty frame if there are none."""
+        return self._parts.get((row, task), self.cells.iloc[:0])
+
+    def metric_of(self, task: str) -> tuple[str, str, bool]:
+        """Metric, unit, and whether higher is better: of a task's records (all have the same)."""
+        first = self.of(task=task).iloc[0]
+        return str(first["metric"]), str(first["unit"]), bool(first["higher_is_better"])
+
+    def backbone_of(self, task: str) -> str:
+        """The backbone of a task in this panel (there is one)."""
+        return str(self.of(task=task)["backbone"].iloc[0])
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One line per record: the keys in `KEPT`, `trivial` (score), `trivial_name`, `fingerprint`, and `record` whole."""
+    lines = []
+    for record in records:
+        line = {key: record[key] for key in KEPT}
+        line["trivial"] = record["trivial"].get("score")
+        line["trivial_name"] = record["trivial"].get("name")
+        line["fingerprint"] = record["data"].get("fingerprint")
+        line["record"] = record
+        lines.append(line)
+    frame = pd.DataFrame(lines, columns=[*KEPT, "trivial", "trivial_name", "fingerprint", "record"])
+    for column in (*SCORES, *COSTS, "trivial"):
+        frame[column] = pd.to_numeric(frame[column])
+    return frame
+
+
+def flat(value: Any) -> str:
+    """A setting's value as it stands in a name."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def label(method: str, settings: Mapping[str, Any]) -> str:
+    """`mona[lambda_=0]`: a method with the settings that set it apart. `method.` is left out, it is understood."""
+    if not settings:
+        return method
+    inside = ",".join(f"{name.removeprefix('method.')}={flat(value)}" for name, value in sorted(settings.items()))
+    return f"{method}[{inside}]"
+
+
+def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """`cells` with the column `row`, and the overrides that all of them share.
+
+    In a row's name are: every override of a method's own option; further overrides that not all cells share; and any
+    setting in which records that would else be averaged as seeds of one cell differ (made by different versions).
+    """
+    overrides = [record["overrides"] for record in cells["record"]]
+    common = {k: v for k, v in overrides[0].items() if not k.startswith("method.")} if overrides else {}
+    common = {k: v for k, v in common.items() if all(k in o and o[k] == v for o in overrides)}
+    cells = cells.copy()
+    own = dict(zip(cells.index, ({k: v for k, v in o.items() if k not in common} for o in overrides), strict=True))
+    cells["row"] = [label(method, own[index]) for index, method in cells["method"].items()]
+    settings = pd.Series([record["settings"] for record in cells["record"]], index=cells.index)
+    for (_, _), group in cells.groupby(["row", "task"], sort=False):
+        kinds = {json.dumps(s, sort_keys=True): s for s in settings[group.index]}
+        if len(kinds) == 1:
+            continue
+        names = {n for s in kinds.values() for n in s}
+        differ = {n for n in names if len({flat(s.get(n)) for s in kinds.values()}) > 1}
+        for index in group.index:
+            extra = {n: settings[index].get(n) for n in differ} | own[index]
+            cells.loc[index, "row"] = label(cells.loc[index, "method"], extra)
+    return cells, common
+
+
+def row_order(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Row names: methods in `METHOD_ORDER`, then the others by name; of a method the plain one first."""
+    pairs = cells[["method", "row"]].drop_duplicates().itertuples(index=False)
+    rank = {name: i for i, name in enumerate(METHOD_ORDER)}
+    return tuple(row for _, row in sorted(pairs, key=lambda p: (rank.get(p[0], len(rank)), p[0], len(p[1]), p[1])))
+
+
+def suite_of(tasks: Sequence[str], suites: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Each task's suite in a group of cells: the smallest suite that holds them all, else the first that holds it."""
+    covering = [suite for suite, members in suites.items() if set(tasks) <= set(members)]
+    if covering:
+        return dict.fromkeys(tasks, min(covering, key=lambda s: len(suites[s])))
+    return {t: next((s for s, members in suites.items() if t in members), "other") for t in tasks}
+
+
+def panels(frame: pd.DataFrame, catalogue: Catalogue, only: Sequence[str] | None = None) -> list[Panel]:
+    """The panels of all cells, or of those in the suites `only`; official data first, then by suite and protocol."""
+    out = []
+    order = list(catalogue.suites)
+    suites = {s: m for s, m in catalogue.suites.items() if only is None or s in only}
+    for key, group in frame.groupby(GROUP, sort=True):
+        profile, protocol, origin = map(str, key)
+        if only is not None:
+            group = group[group["task"].isin({t for members in suites.values() for t in members})]
+        assigned = suite_of(list(group["task"].unique()), suites)
+        for suite in sorted(set(assigned.values()), key=lambda s: (order.index(s) if s in order else len(order), s)):
+            cells = group[group["task"].map(assigned) == suite]
+            alone = cells.groupby("task")["backbone"].nunique().max() == 1
+            for backbone in [None] if alone else sorted(cells["backbone"].unique()):
+                part = cells if backbone is None else cells[cells["backbone"] == backbone]
+                out.append(_panel(suite, profile, protocol, origin, backbone, part, suites.get(suite, ())))
+    first = {"official": 0, "generated": 1}
+    return sorted(out, key=lambda p: (first.get(p.origin, 2), order.index(p.suite) if p.suite in order else len(order)))
+
+
+def _panel(
+    suite: str,
+    profile: str,
+    protocol: str,
+    origin: str,
+    backbone: str | None,
+    cells: pd.DataFrame,
+    order: Sequence[str],
+) -> Panel:
+    cells, shared = add_rows(cells)
+    # A column has one metric: records of another (made by another version) get a column of their own.
+    several = cells.groupby("task")["metric"].transform("nunique") > 1
+    cells["task"] = cells["task"].where(~several, cells["task"] + " (" + cells["metric"] + ")")
+    cells = cells.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
+    tasks = sorted(cells["task"].unique(), key=lambda t: (list(order).index(t) if t in order else len(order), t))
+    return Panel(suite, profile, protocol, origin, backbone, cells, tuple(tasks), row_order(cells), shared)

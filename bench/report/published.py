@@ -1,0 +1,133 @@
+"""Published numbers, in a table of their own, beside results of the same protocol on official data and nowhere else.
+
+published.csv has one line per number with its source. A number is `primary` where the table that first printed it was
+seen, `secondary` where somebody quotes it. What no source shows stays empty.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.report.frame import Catalogue, Panel
+from bench.report.table import Cell, Column, Table, decimals
+from bench.report.tables import score_cell
+
+CSV = Path(__file__).with_name("published.csv")
+PROTOCOLS = {"nas_bench_360": ("NAS-Bench-360", "orca"), "pdebench": ("PDEBench", "orca-single-frame")}
+"""Suite -> its name in published.csv, and the protocol there that the harness calls `paper`."""
+TASKS = {
+    ("NAS-Bench-360", "CIFAR-100"): "cifar100",
+    ("NAS-Bench-360", "Spherical"): "spherical",
+    ("NAS-Bench-360", "Darcy"): "darcy_nb360",
+    ("NAS-Bench-360", "PSICOV"): "psicov",
+    ("NAS-Bench-360", "Cosmic"): "cosmic",
+    ("NAS-Bench-360", "NinaPro"): "ninapro",
+    ("NAS-Bench-360", "FSD50K"): "fsd50k",
+    ("NAS-Bench-360", "ECG"): "ecg",
+    ("NAS-Bench-360", "Satellite"): "satellite",
+    ("NAS-Bench-360", "DeepSEA"): "deepsea",
+    ("PDEBench", "Advection"): "advection",
+    ("PDEBench", "Burgers"): "burgers",
+    ("PDEBench", "Diffusion-Reaction 1D"): "diffusion_reaction_1d",
+    ("PDEBench", "Diffusion-Sorption"): "diffusion_sorption",
+    ("PDEBench", "Navier-Stokes/CFD 1D"): "cfd_1d",
+    ("PDEBench", "Darcy"): "darcy_pdebench",
+    ("PDEBench", "Shallow-Water"): "shallow_water",
+    ("PDEBench", "Diffusion-Reaction 2D"): "diffusion_reaction_2d",
+}
+"""(suite, task) in published.csv -> task here."""
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "0-1 error %": ("error",),
+    "relative L2": ("relative_l2",),
+    "nRMSE": ("nrmse",),
+}
+"""Metric in published.csv -> how the names of the same metric begin here (chunked variants carry a suffix)."""
+
+
+def numbers() -> list[dict[str, str]]:
+    """Every line of published.csv."""
+    with CSV.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def comparable(panel: Panel) -> bool:
+    """Whether published numbers may stand beside this panel at all."""
+    as_published = (panel.protocol, panel.origin, panel.profile) == ("paper", "official", "published")
+    return as_published and panel.suite in PROTOCOLS
+
+
+def table(panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]] | None = None) -> Table | None:
+    """Published numbers of the panel's suite and protocol above this store's; None where the panel is not comparable.
+
+    Results here appear only with the task's published backbone and the published metric.
+    """
+    if not comparable(panel):
+        return None
+    suite, protocol = PROTOCOLS[panel.suite]
+    given = numbers() if lines is None else lines
+    chosen = [x for x in given if (x["suite"], x["protocol"]) == (suite, protocol)]
+    by_task: dict[str, list[Mapping[str, str]]] = {}
+    for line in chosen:
+        by_task.setdefault(TASKS[line["suite"], line["task"]], []).append(line)
+    order = list(catalogue.suites.get(panel.suite, panel.tasks))
+    tasks = sorted(by_task, key=lambda t: (order.index(t) if t in order else len(order), t))
+    sources = list(dict.fromkeys(line["source"] for line in chosen))
+    rows = [*_published(tasks, by_task, sources), *_here(panel, catalogue, tasks, by_task)]
+    columns = tuple(Column(task, by_task[task][0]["metric"], False) for task in tasks)
+    notes = (
+        "Published numbers with their source, then the results of this store under the same protocol on official data "
+        "with the published backbone and metric. A published number that no source shows is left empty.",
+        *(f"[{k}] {source}." for k, source in enumerate(sources, 1)),
+    )
+    title = f"Published numbers, suite {panel.suite} (paper protocol, official data)"
+    return Table(f"published_{panel.name}", title, "method", columns, tuple(rows), notes)
+
+
+def _published(
+    tasks: Sequence[str], by_task: Mapping[str, Sequence[Mapping[str, str]]], sources: Sequence[str]
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    """One row for each (method, source), so that what two sources say is never merged."""
+    pairs = list(dict.fromkeys((x["method"], x["source"]) for lines in by_task.values() for x in lines))
+    rows = []
+    for method, source in sorted(pairs, key=lambda pair: (pair[0], sources.index(pair[1]))):
+        cells = []
+        for task in tasks:
+            found = [x for x in by_task.get(task, ()) if (x["method"], x["source"]) == (method, source)]
+            cells.append(_cell(found[0]) if found else Cell(""))
+        rows.append((f"published: {method} [{sources.index(source) + 1}]", tuple(cells)))
+    return rows
+
+
+def _cell(line: Mapping[str, str]) -> Cell:
+    marks = ("secondary",) if line["status"] == "secondary" else ()
+    n = int(line["n_seeds"]) if line["n_seeds"] else 0
+    spread = f" ± {line['std']}" if line["std"] else ""
+    text = f"{line['value']}{spread}{f' ({n})' if n else ''}"
+    try:
+        value = float(line["value"])
+    except ValueError:  # a source that gives two values for one cell: shown as printed
+        value = None
+    return Cell(text, value, float(line["std"]) if line["std"] else None, n=n, marks=marks)
+
+
+def _here(
+    panel: Panel, catalogue: Catalogue, tasks: Sequence[str], by_task: Mapping[str, Sequence[Mapping[str, str]]]
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    rows = []
+    for row in panel.rows:
+        cells = []
+        for task in tasks:
+            mine = panel.of(row, task)
+            mine = mine[mine["backbone"] == catalogue.backbones.get(task, "")]
+            names = METRICS.get(by_task[task][0]["metric"], ())
+            if mine.empty or not str(mine["metric"].iloc[0]).startswith(names):
+                cells.append(Cell("", records=tuple(mine["id"])))
+                continue
+            places = decimals([score_cell(mine, "score", None).value])
+            cells.append(replace(score_cell(mine, "score", places), marks=()))
+        if any(cell.n or cell.failures for cell in cells):
+            rows.append((f"here: {row}", tuple(cells)))
+    return rows

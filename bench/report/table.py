@@ -1,0 +1,261 @@
+"""One table, four renderings: markdown, CSV, LaTeX, HTML. Every cell knows its number, its spread and its records."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+MARKS: Mapping[str, tuple[str, str]] = {
+    "trivial": ("†", "does not beat the trivial predictor"),
+    "partial": ("‡", "some seeds failed, as said in the cell; the mean is over the others"),
+    "random": ("§", "the encoder started from random weights"),
+    "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),
+}
+"""Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
+TEX_MARKS = {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "*": r"$^{*}$"}
+TEX = {c: "\\" + c for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "—": "---",
+    "–": "--",
+    "Å": r"\AA{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "×": r"$\times$",
+    "→": r"$\to$",
+    "−": "$-$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "α": r"$\alpha$",
+    "λ": r"$\lambda$",
+    "²": r"$^2$",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table. `text` is what is read; the rest is where it comes from."""
+
+    text: str = "—"
+    value: float | None = None
+    spread: float | None = None
+    """Sample standard deviation over seeds, None where n < 2."""
+    low: float | None = None
+    high: float | None = None
+    """95 % t interval over seeds, None where n < 2."""
+    n: int = 0
+    best: bool = False
+    marks: tuple[str, ...] = ()
+    """Keys of `MARKS`."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Status -> how many records behind this cell ended so."""
+    records: tuple[str, ...] = ()
+    """Ids of the records behind this cell."""
+
+    @property
+    def symbols(self) -> str:
+        """The symbols of its marks."""
+        return "".join(MARKS[m][0] for m in self.marks)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column."""
+
+    title: str
+    detail: str = ""
+    """Metric and unit, for instance."""
+    higher_is_better: bool | None = None
+    """None: no direction."""
+    text: bool = False
+    """Holds words: set flush left."""
+
+    @property
+    def head(self) -> str:
+        """Title, arrow and detail in one line."""
+        arrow = ARROWS[self.higher_is_better]
+        return " ".join(part for part in (self.title, arrow, f"({self.detail})" if self.detail else "") if part)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells below columns, with a title, and notes that say how to read it."""
+
+    name: str
+    """File name without suffix."""
+    title: str
+    stub: str
+    """Head of the first column."""
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    """(label, cells), one cell per column."""
+    notes: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
+    """Labels of rows that stay in place when a reader sorts the table."""
+
+    def __post_init__(self) -> None:
+        for label, cells in self.rows:
+            if len(cells) != len(self.columns):
+                raise ValueError(f"row {label!r} of {self.name} has {len(cells)} cells for {len(self.columns)} columns")
+
+    def legend(self) -> list[str]:
+        """What the marks in this table say."""
+        used = {mark for _, cells in self.rows for cell in cells for mark in cell.marks}
+        return [f"{symbol} {meaning}" for mark, (symbol, meaning) in MARKS.items() if mark in used]
+
+    def cell(self, row: str, column: str) -> Cell:
+        """The cell at a row label and a column title; KeyError if there is none."""
+        position = [c.title for c in self.columns].index(column)
+        return dict(self.rows)[row][position]
+
+
+def decimals(values: Iterable[float | None], digits: int = 3) -> int | None:
+    """Decimals at which the smallest non-zero of `values` has `digits` significant digits; None: use an exponent."""
+    sizes = [abs(v) for v in values if v is not None and math.isfinite(v) and v != 0]
+    if not sizes:
+        return 2
+    need = digits - 1 - math.floor(math.log10(min(sizes)))
+    return min(max(need, 0), 5) if need <= 7 else None
+
+
+def number(value: float, places: int | None) -> str:
+    """`value` with so many decimals, or with an exponent."""
+    return f"{value:.2e}" if places is None else f"{value:.{places}f}"
+
+
+def md_escape(text: str) -> str:
+    """`text` that markdown shows as it is, in a table too."""
+    return re.sub(r"([\\|*<`])", r"\\\1", text.replace("\n", " "))
+
+
+def markdown(table: Table) -> str:
+    """GitHub markdown: heads in one line, best in bold, legend and notes below."""
+
+    def show(cell: Cell) -> str:
+        text = md_escape(cell.text)
+        return (f"**{text}**" if cell.best else text) + cell.symbols.replace("*", "\\*")
+
+    def line(items: Iterable[str]) -> str:
+        return "| " + " | ".join(items) + " |"
+
+    head = [md_escape(table.stub), *(md_escape(c.head) for c in table.columns)]
+    rule = ["---", *("---" if c.text else "---:" for c in table.columns)]
+    body = [line([md_escape(label), *map(show, cells)]) for label, cells in table.rows]
+    legend = ". ".join(table.legend()).replace("*", "\\*")
+    foot = [*map(md_escape, table.notes), *([legend + "."] if legend else [])]
+    return "\n".join([line(head), line(rule), *body, *(f"\n{note}" for note in foot)]) + "\n"
+
+
+CSV_COLUMNS = (
+    *("row", "column", "detail", "text", "value", "std", "ci95_low", "ci95_high", "n"),
+    *("best", "marks", "failures", "records"),
+)
+
+
+def to_csv(table: Table) -> str:
+    """One line per cell with twelve digits and the ids of its records, separated by spaces."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for label, cells in table.rows:
+        for column, cell in zip(table.columns, cells, strict=True):
+            numbers = ["" if v is None else f"{v:.12g}" for v in (cell.value, cell.spread, cell.low, cell.high)]
+            failures = " ".join(f"{status}:{count}" for status, count in sorted(cell.failures.items()))
+            head = (label, column.title, column.detail, cell.text)
+            tail = ("yes" if cell.best else "", " ".join(cell.marks), failures, " ".join(cell.records))
+            writer.writerow([*head, *numbers, cell.n, *tail])
+    return out.getvalue()
+
+
+def tex_escape(text: str) -> str:
+    """`text` safe in LaTeX, with symbols that pdflatex does not know spelled out."""
+    return "".join(TEX.get(c, c) for c in text)
+
+
+def latex(table: Table) -> str:
+    """A `table` environment for the booktabs package."""
+
+    def show(cell: Cell) -> str:
+        text = tex_escape(cell.text)
+        marks = "".join(TEX_MARKS[s] for s in cell.symbols)
+        return (rf"\textbf{{{text}}}" if cell.best else text) + marks
+
+    heads = " & ".join([tex_escape(table.stub), *(tex_escape(c.head) for c in table.columns)])
+    body = "\n".join(" & ".join([tex_escape(label), *map(show, cells)]) + r" \\" for label, cells in table.rows)
+    legend = [(TEX_MARKS[symbol] + " " + tex_escape(text)) for symbol, text in _legend_parts(table)]
+    caption = " ".join([tex_escape(table.title) + ".", *map(tex_escape, table.notes), *(f"{x}." for x in legend)])
+    align = "l" + "".join("l" if c.text else "r" for c in table.columns)
+    lines = [
+        *(r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}}}"),
+        *(rf"\begin{{tabular}}{{{align}}}", r"\toprule", heads + r" \\", r"\midrule", body, r"\bottomrule"),
+        *(r"\end{tabular}", r"\end{table}", ""),
+    ]
+    return "\n".join(lines)
+
+
+def _legend_parts(table: Table) -> list[tuple[str, str]]:
+    return [(line[0], line[2:]) for line in table.legend()]
+
+
+def to_html(table: Table) -> str:
+    """A `<table>` that the page's script can sort; interval, n and records appear on hover."""
+
+    def show(column: Column, cell: Cell) -> str:
+        text = html.escape(cell.text)
+        inner = (f"<b>{text}</b>" if cell.best else text) + (f"<sup>{cell.symbols}</sup>" if cell.marks else "")
+        kind = ' class="t"' if column.text else ""
+        sort = f' data-v="{cell.value!r}"' if cell.value is not None and not column.text else ""
+        hint = f' title="{html.escape(tooltip(cell))}"' if cell.records else ""
+        return f"<td{kind}{sort}{hint}>{inner}</td>"
+
+    def head(column: Column) -> str:
+        kind = ' class="t"' if column.text else ""
+        detail = f"<small>{html.escape(column.detail)}</small>" if column.detail else ""
+        arrow = ARROWS[column.higher_is_better]
+        title = html.escape(column.title) + (f" {arrow}" if arrow else "")
+        return f'<th scope="col"{kind}><button type="button">{title}{detail}</button></th>'
+
+    def line(label: str, cells: tuple[Cell, ...]) -> str:
+        inner = "".join(show(column, cell) for column, cell in zip(table.columns, cells, strict=True))
+        pin = ' class="pin"' if label in table.pinned else ""
+        return f'<tr{pin}><th scope="row">{breakable(label)}</th>{inner}</tr>'
+
+    body = "\n".join(line(label, cells) for label, cells in table.rows)
+    foot = "".join(f"<p>{html.escape(x)}</p>" for x in [*table.notes, "; ".join(table.legend())] if x)
+    heads = head(Column(table.stub, text=True)) + "".join(map(head, table.columns))
+    start = f'<figure class="table"><div class="scroll"><table id="{html.escape(table.name)}">'
+    body = f"<thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+    return f"{start}{body}<figcaption>{foot}</figcaption></figure>"
+
+
+def breakable(label: str) -> str:
+    """A name as HTML that may break after an underscore, comma or bracket where the screen is narrow."""
+    return re.sub(r"([_,\[])", r"\1<wbr>", html.escape(label))
+
+
+def tooltip(cell: Cell) -> str:
+    """What hovering over a cell tells: interval, seeds, records (at most eight ids, shortened)."""
+    parts = []
+    if cell.low is not None and cell.high is not None:
+        parts.append(f"95 % interval {cell.low:.4g} to {cell.high:.4g}")
+    if cell.n:
+        parts.append(f"n = {cell.n}")
+    shown = ", ".join(i[:8] for i in cell.records[:8]) + (" ..." if len(cell.records) > 8 else "")
+    return "; ".join([*parts, f"records {shown}"])
+
+
+def with_best(cells: Sequence[Cell], higher_is_better: bool) -> list[Cell]:
+    """The cells of one column with the best value marked, ties together; nothing to mark with fewer than two values."""
+    values = [c.value for c in cells if c.value is not None]
+    if len(values) < 2:
+        return list(cells)
+    best = max(values) if higher_is_better else min(values)
+    return [Cell(**{**c.__dict__, "best": c.value == best}) for c in cells]

@@ -1,0 +1,200 @@
+"""The rule of a study, decided: supported, not supported or undecided, with n, effect and interval.
+
+Every rule is about the tasks that were run; the interval is over seeds. For the arms of a rule each (task, backbone,
+seed) with a value for all of them is one paired run. Its effect is d = 100 Σ w e / mean |e| for scores (in %; for two
+arms this is 200 times `statistics.relative_difference`) and d = Σ w e for probe errors and D (in points), e being the
+error (a score turned so that lower is better) and w = +1 for `against`, -1 for `arm`: positive is as claimed. Each
+task weighs the same:
+
+    effect = mean_t d_t,   se² = Σ_t s_t²/n_t / T²,   df = (Σ_t s_t²/n_t)² / Σ_t (s_t²/n_t)²/(n_t - 1)
+
+(Welch 1947; Satterthwaite 1946). Where a task has a single paired run the interval is Student's over the task means.
+The level is 1 - α/m for the m rules of a study (Bonferroni). With [low, high] the interval and δ the smallest effect
+that would matter:
+
+    better       supported: low > 0.        not supported: high < δ.
+    equal        supported: |low|, |high| < δ (two one-sided tests).   not supported: low > δ or high < -δ.
+    correlated   as `better`, for Spearman's ρ.
+
+Everything else, and fewer units than the rule asks for, is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.report.observations import SCORES, oriented_values
+from bench.studies.study import Rule
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An effect with its interval. `low` and `high` are None where there is no spread to judge it by."""
+
+    effect: float
+    low: float | None
+    high: float | None
+    n: int
+    """Paired runs, or points of a correlation."""
+    tasks: int
+    over: str
+    """What the interval is over: seeds or tasks."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule came to."""
+
+    rule: Rule
+    outcome: str
+    reason: str
+    estimate: Estimate | None
+    level: float
+    unit: str
+    """Of the effect: %, points or ρ."""
+    records: tuple[str, ...]
+    """Ids of the records behind it."""
+
+
+def decide(rule: Rule, table: pd.DataFrame, rules: int = 1) -> Verdict:
+    """The verdict of one rule of `rules` on the observations of a study (`observations.observe`)."""
+    level = 1 - rule.alpha / rules
+    chosen = table if not rule.modality else table[table["modality"] == rule.modality]
+    if rule.kind == "correlated":
+        estimate, records = _correlation(rule, chosen, level)
+        unit = "ρ"
+    else:
+        paired = pairs(rule, chosen)
+        estimate = stratified({str(task): part["d"].to_numpy() for task, part in paired.groupby("task")}, level)
+        records = tuple(sorted({i for ids in paired["records"] for i in ids}))
+        unit = "%" if _relative(rule) else "points"
+    outcome, reason = judge(rule, estimate)
+    return Verdict(rule, outcome, reason, estimate, level, unit, records)
+
+
+def judge(rule: Rule, estimate: Estimate | None) -> tuple[str, str]:
+    """(outcome, reason) of an estimate under a rule."""
+    if estimate is None:
+        return UNDECIDED, "no run has a value for all arms of this rule"
+    if estimate.n < rule.least:
+        return UNDECIDED, f"{estimate.n} unit{'s' if estimate.n > 1 else ''}, the rule asks for {rule.least}"
+    if estimate.low is None or estimate.high is None:
+        return UNDECIDED, "no interval: too few runs to see a spread"
+    low, high, margin = estimate.low, estimate.high, rule.margin
+    if rule.kind == "equal":
+        if -margin < low and high < margin:
+            return SUPPORTED, f"the interval lies within ±{margin:g}"
+        if low > margin or high < -margin:
+            return NOT_SUPPORTED, f"the interval lies outside of ±{margin:g}"
+        return UNDECIDED, f"the interval reaches across {'+' if high >= margin else '-'}{margin:g}"
+    if low > 0:
+        return SUPPORTED, "the interval lies above 0"
+    if high < margin:
+        against = "below 0" if high < 0 else f"below {margin:g}, the smallest effect that would matter"
+        return NOT_SUPPORTED, f"the interval lies {against}"
+    return UNDECIDED, f"the interval holds both 0 and {margin:g}"
+
+
+def weights_of(rule: Rule) -> dict[tuple[str, str], float]:
+    """(arm, measure) -> weight of its error in the effect."""
+    if rule.contrast:
+        return {(arm, rule.measure): float(weight) for arm, weight in rule.contrast}
+    return {(rule.against, rule.against_measure or rule.measure): 1.0, (rule.arm, rule.measure): -1.0}
+
+
+def pairs(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
+    """One line per paired run: task, backbone, seed, `d` (positive as claimed) and `records`."""
+    weights = weights_of(rule)
+    columns, ids = {}, {}
+    for (arm, measure), weight in weights.items():
+        runs = table[table["arm"] == arm].set_index(["task", "backbone", "seed"])
+        columns[arm, measure, weight] = oriented_values(runs, measure)
+        ids[arm] = runs["id"]
+    errors = pd.DataFrame(columns).dropna()
+    d = errors.to_numpy() @ np.array(list(weights.values()))
+    if _relative(rule):
+        size = np.abs(errors.to_numpy()).mean(axis=1)
+        d = 100 * np.divide(d, size, out=np.zeros_like(d), where=size > 0)
+    out = pd.DataFrame([*errors.index], columns=["task", "backbone", "seed"])
+    out["d"] = d
+    out["records"] = [tuple(dict.fromkeys(series[i] for series in ids.values())) for i in errors.index]
+    return out
+
+
+def stratified(by_task: Mapping[str, Sequence[float] | np.ndarray], level: float) -> Estimate | None:
+    """The mean over tasks of the task means, with the interval that the module's text gives; None without a value."""
+    samples = [np.asarray(values, dtype=float) for values in by_task.values() if len(values)]
+    if not samples:
+        return None
+    means = np.array([x.mean() for x in samples])
+    n, effect = sum(map(len, samples)), float(means.mean())
+    if min(map(len, samples)) >= 2:
+        parts = np.array([x.var(ddof=1) / len(x) for x in samples])
+        freedom = np.array([len(x) - 1 for x in samples])
+        error = math.sqrt(parts.sum()) / len(samples)
+        df = parts.sum() ** 2 / (parts**2 / freedom).sum() if error > 0 else float(freedom.sum())
+        over = "seeds"
+    elif len(means) >= 2:
+        error, df, over = float(means.std(ddof=1)) / math.sqrt(len(means)), len(means) - 1.0, "tasks"
+    else:
+        return Estimate(effect, None, None, n, len(samples), "seeds")
+    half = float(stats.t.ppf((1 + level) / 2, df)) * error
+    return Estimate(effect, effect - half, effect + half, n, len(samples), over)
+
+
+def spearman(groups: Sequence[tuple[np.ndarray, np.ndarray]], level: float) -> Estimate | None:
+    """Spearman's ρ within each group of (x, y), pooled on Fisher's scale with weights n - 3.
+
+    The interval takes var(z) = (1 + ρ²/2)/(n - 3) (Bonett and Wright 2000). Groups of fewer than four points or without
+    any spread in x or y say nothing and are left out; None where no group is left.
+    """
+    z, weight, variance, n = [], [], [], 0
+    for x, y in groups:
+        if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+            continue
+        rho = float(np.clip(stats.spearmanr(x, y).statistic, -0.999, 0.999))
+        z.append(math.atanh(rho))
+        weight.append(len(x) - 3)
+        variance.append((1 + rho**2 / 2) / (len(x) - 3))
+        n += len(x)
+    if not z:
+        return None
+    share = np.array(weight) / sum(weight)
+    centre, error = float(share @ np.array(z)), math.sqrt(float(share**2 @ np.array(variance)))
+    half = float(stats.norm.ppf((1 + level) / 2)) * error
+    return Estimate(math.tanh(centre), math.tanh(centre - half), math.tanh(centre + half), n, len(z), "points")
+
+
+def points(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
+    """The points of a correlation: task, `x`, `y` (lower is better), `records`; each record once."""
+    runs = table.drop_duplicates("id")
+    runs = runs.assign(a=oriented_values(runs, rule.x), b=oriented_values(runs, rule.y)).dropna(subset=["a", "b"])
+    if rule.unit == "runs":
+        out = runs[["task", "backbone", "a", "b"]].rename(columns={"a": "x", "b": "y"})
+        return out.assign(records=pd.Series([(i,) for i in runs["id"]], index=out.index, dtype=object)).reset_index(
+            drop=True
+        )
+    rows = [
+        (task, backbone, part["a"].mean(), part["b"].mean(), tuple(part["id"]))
+        for (task, backbone), part in runs.groupby(["task", "backbone"])
+    ]
+    return pd.DataFrame(rows, columns=["task", "backbone", "x", "y", "records"])
+
+
+def _correlation(rule: Rule, table: pd.DataFrame, level: float) -> tuple[Estimate | None, tuple[str, ...]]:
+    data = points(rule, table)
+    parts = [data] if rule.unit == "tasks" else [part for _, part in data.groupby(["task", "backbone"])]
+    estimate = spearman([(part["x"].to_numpy(), part["y"].to_numpy()) for part in parts], level)
+    return estimate, tuple(sorted({i for ids in data["records"] for i in ids}))
+
+
+def _relative(rule: Rule) -> bool:
+    return rule.measure in SCORES or rule.measure == "alignment_loss"
