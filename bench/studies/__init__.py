@@ -1,0 +1,124 @@
+"""Studies: named sets of cells, each with the question it answers and the rule that decides. One TOML file each."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bench import data, plan
+from bench.errors import unknown
+from bench.plan import Cell, Selection
+from bench.record import Record
+from bench.studies.study import Arm, Rule, Study, read
+
+Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...]]
+"""What a cell computes, wherever its data and weights come from: task, method, seed, profile, protocol, overrides."""
+
+
+@functools.cache
+def all_studies() -> Mapping[str, Study]:
+    """Every study of this folder by name, in alphabetical order."""
+    files = sorted(Path(__file__).parent.glob("*.toml"))
+    return MappingProxyType({path.stem: read(path) for path in files})
+
+
+def find(name: str) -> Study:
+    """The study of that name; UsageError with the nearest names if there is none."""
+    if name not in all_studies():
+        raise unknown("study", name, all_studies())
+    return all_studies()[name]
+
+
+def cells_of(name: str, size: str, data_dir: Path) -> list[Cell]:
+    """Every cell of a study at a size, each once, those of a task together (its data are loaded once)."""
+    study = find(name)
+    per_arm = [plan.cells(selection(study, size, arm), data_dir) for arm in study.arms_at(size)]
+    unique = dict.fromkeys(itertools.chain.from_iterable(per_arm))
+    order = list(dict.fromkeys(cell.task for cell in unique))
+    return sorted(unique, key=lambda cell: order.index(cell.task))
+
+
+def runtime_of(name: str) -> dict[str, Any]:
+    """The analyses that a study's cells need, as settings."""
+    return {f"analysis.{key}": value for key, value in find(name).analysis}
+
+
+def selection(study: Study, size: str, arm: Arm) -> Selection:
+    """The cells of one arm as a selection."""
+    chosen = study.size(size)
+    return Selection(
+        tasks=chosen.tasks,
+        suites=chosen.suites,
+        methods=(arm.method,),
+        seeds=chosen.seeds,
+        protocol=chosen.protocol,
+        profile=chosen.profile,
+        set=(*chosen.set, *arm.set),
+        grid=arm.grid,
+    )
+
+
+def key_of(thing: Cell | Record) -> Key:
+    """What a cell or the record of one computes, without origin and backbone."""
+    plain = thing if isinstance(thing, dict) else asdict(thing)
+    overrides = plain["overrides"].items() if isinstance(plain["overrides"], dict) else plain["overrides"]
+    frozen = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in overrides))
+    return plain["task"], plain["method"], plain["seed"], plain["profile"], plain["protocol"], frozen
+
+
+def arms_of(name: str, size: str) -> dict[str, set[Key]]:
+    """What each arm of a study consists of, so that records made on any machine, of any origin, find their arm."""
+    study = find(name)
+    folder = data.default_dir()
+    # Whether data and weights are here is no matter for a reader of records.
+    chosen = {arm.name: selection(study, size, arm) for arm in study.arms_at(size)}
+    anywhere = {name: replace(one, allow_random_weights=True) for name, one in chosen.items()}
+    return {name: {key_of(cell) for cell in plan.cells(one, folder)} for name, one in anywhere.items()}
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Everything about a study, as plain data."""
+    study = find(name)
+    return {
+        "study": name,
+        "question": study.question,
+        "claims": ", ".join(map(str, study.claims)),
+        "source": study.source,
+        "arms": [_arm(arm) for arm in study.arms],
+        "analyses": dict(study.analysis),
+        "sizes": {size: _size(study, size) for size in study.sizes},
+        "answered by": study.answer,
+        "decided by": [_rule(rule) for rule in study.rules],
+        "commands": [
+            f"python -m bench plan --study {name} --size quick",
+            f"python -m bench run --study {name} --size quick",
+            f"python -m bench report --study {name} --size quick",
+        ],
+    }
+
+
+def _arm(arm: Arm) -> str:
+    settings = [f"{key}={value}" for key, value in arm.set]
+    tuned = [f"{key} tuned on validation over {', '.join(map(str, values))}" for key, values in arm.grid]
+    return "; ".join([f"{arm.name}: {arm.method}", *settings, *tuned])
+
+
+def _size(study: Study, size: str) -> str:
+    chosen = study.size(size)
+    keys: set[Key] = set().union(*arms_of(study.name, size).values())
+    where = ", ".join((*chosen.tasks, *(f"suite {suite}" for suite in chosen.suites)))
+    settings = "".join(f", {key}={value}" for key, value in chosen.set)
+    seeds = f"{len(chosen.seeds)} seed{'s' if len(chosen.seeds) > 1 else ''}"
+    return f"{len(keys)} cells ({where}; {seeds}; {chosen.profile} profile{settings}). {chosen.cost}"
+
+
+def _rule(rule: Rule) -> str:
+    claim = f"claim {rule.claim}: " if rule.claim else ""
+    return (
+        f"{claim}{rule.says} ({rule.kind}, smallest effect that matters {rule.margin:g}, at least {rule.least} units)"
+    )
