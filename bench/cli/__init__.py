@@ -1,0 +1,80 @@
+"""The command line: one module per verb, imported only when its verb is used. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from bench import __version__
+from bench.errors import BenchError, Exit, unknown
+from methods.contract import MethodError
+from tasks.contract import DataError
+
+VERBS = {
+    "run": "run the cells of a selection or a study; what is done is not done again",
+    "plan": "say what a run would do: cells, what is done, failed or missing, what it will cost",
+    "status": "what is done, running, pending, failed or lost",
+    "report": "write tables and figures from the records",
+    "list": "list tasks, suites, methods, backbones or studies",
+    "describe": "say everything about one task, method, backbone, suite or study",
+    "check": "run the conformance tests on one task or method",
+    "data": "data files: status, fetch, verify, generate",
+    "analyse": "probe, t-SNE, discrepancy or similarity of finished cells",
+    "export": "all records as one table: csv, json or parquet",
+    "merge": "bring the records of several stores into one",
+    "logs": "show what a cell has printed",
+    "cancel": "cancel cells that are waiting or running on Slurm",
+    "doctor": "say in one screen what this machine can do",
+    "pretrain": "train the embedded vision backbone swin_micro on Fashion-MNIST",
+}
+
+EXAMPLES = """examples:
+  python -m bench run --suite quick --methods vanilla mona
+  python -m bench run --tasks 'diffusion_*' --methods vanilla orca --seeds 0 1 2
+  python -m bench report
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (see `bench.errors.Exit`)."""
+    try:
+        return _dispatch([*(sys.argv[1:] if argv is None else argv)])
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.code
+    except (DataError, MethodError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return Exit.SOME_FAILED if isinstance(error, DataError) else Exit.USAGE
+    except KeyboardInterrupt:
+        print("bench: interrupted; the next run resumes", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return Exit.OK if arguments else Exit.USAGE
+    if arguments[0] == "--version":
+        print(__version__)
+        return Exit.OK
+    if arguments[0] not in VERBS:
+        raise unknown("verb", arguments[0], VERBS)
+    verb = importlib.import_module(f"bench.cli.{arguments[0]}")
+    parser = argparse.ArgumentParser(
+        prog=f"bench {arguments[0]}", description=verb.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verb.add_arguments(parser)
+    return int(verb.run(parser.parse_args(arguments[1:])))
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in VERBS.items())
+    return f"usage: python -m bench VERB [options]\n\n{verbs}\n\n`python -m bench VERB --help` lists its options.\n\n{EXAMPLES}"

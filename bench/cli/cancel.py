@@ -1,0 +1,35 @@
+"""Cancel cells that are waiting or running on Slurm; without a selection, all that this results folder submitted.
+
+What has ended keeps its record; what was running keeps its checkpoint, and the next run resumes it. A job of several
+packed cells is cancelled only if all its cells that have not ended are chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli.selection import add_selection
+from bench.cli.status import chosen
+from bench.errors import Exit, SetupError
+from bench.store import Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bench cancel`: those that choose cells."""
+    add_selection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cancel, and say what."""
+    from bench.launch import queue
+    from bench.launch.cancel import cancel
+
+    if queue.squeue() is None:
+        raise SetupError("squeue does not answer here: cancel from a login node (local cells end with Ctrl-C)")
+    outcome = cancel(Store(args.results_dir), chosen(args))
+    print(f"{len(outcome.cells)} cells cancelled in {len(outcome.jobs)} jobs")
+    for cell in outcome.cells:
+        print(f"  {cell}")
+    for cell in outcome.shared:
+        print(f"  not cancelled: {cell} shares its job with cells that were not chosen")
+    return Exit.SOME_FAILED if outcome.shared else Exit.OK

@@ -1,0 +1,46 @@
+"""Run the conformance tests on one task or method, shipped or plugged in: `bench check mona`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from bench import registry
+from bench.errors import Exit, unknown
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bench check`."""
+    parser.add_argument("name", nargs="+", help="tasks and methods by name")
+    parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every check; exit code 1 if one does not hold."""
+    known = [*registry.tasks().items, *registry.methods().items]
+    broken = {b.name: b for b in (*registry.tasks().broken, *registry.methods().broken)}
+    for name in args.name:
+        if name not in known and name not in broken:
+            raise unknown("task or method", name, known)
+    failed, out = 0, {}
+    for name in args.name:
+        if name in broken:
+            outcomes = [{"what": "it can be imported", "passed": False, "found": broken[name].reason}]
+        else:
+            from bench.check import check
+
+            outcomes = [vars(o) for o in check(name)]
+        out[name] = outcomes
+        failed += sum(not o["passed"] for o in outcomes)
+        if not args.json:
+            print(f"{name}:")
+            for o in outcomes:
+                print(
+                    f"  {'ok  ' if o['passed'] else 'FAIL'}  {o['what']}"
+                    + (f"\n        {o['found']}" if o["found"] else "")
+                )
+    if args.json:
+        print(json.dumps(out, indent=1))
+    else:
+        print("all checks hold" if not failed else f"{failed} checks do not hold")
+    return Exit.SOME_FAILED if failed else Exit.OK

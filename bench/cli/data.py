@@ -1,0 +1,196 @@
+"""Data files: what is here (status), get official ones (fetch), check them (verify), make stand-ins (generate).
+
+examples:
+  python -m bench data status
+  python -m bench data fetch --tasks advection --dry-run
+  python -m bench data verify --tasks 'diffusion_*'
+  python -m bench data generate --suite quick --profile quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import data, registry
+from bench.errors import Exit, UsageError
+from bench.plan import PROFILES
+from tasks.contract import DataError, File, Task
+from tasks.files.locate import facts, human, locate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bench data`."""
+    parser.add_argument("action", choices=("status", "fetch", "verify", "generate"), help="what to do")
+    parser.add_argument(
+        "--tasks", nargs="+", default=[], metavar="NAME", help="tasks by name or wildcard (default: all)"
+    )
+    parser.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="suites instead of tasks")
+    parser.add_argument(
+        "--data-dir", type=Path, default=data.default_dir(), help="data files (default: $BENCH_DATA or data)"
+    )
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="quick", help="size of the stand-ins to generate (default: quick)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=None, metavar="N", help="samples to generate (default: the profile's)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, with sizes; do nothing")
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it for every task of the selection; one that fails is reported and stops no other."""
+    if args.samples is not None and args.samples < 1:
+        raise UsageError(f"--samples {args.samples}: expected a positive number")
+    actions = {"status": _status, "fetch": _fetch, "verify": _verify, "generate": _generate}
+    rows: list[dict[str, Any]] = []
+    for task in _selected(args):
+        try:
+            rows += actions[args.action](task, args)
+        except DataError as error:
+            rows.append(_failed(task, error))
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    elif args.action in ("status", "verify"):
+        _print_table(rows)
+    return Exit.SOME_FAILED if any(row["state"] in ("failed", "differs") for row in rows) else Exit.OK
+
+
+def _selected(args: argparse.Namespace) -> list[Task]:
+    """The tasks that --tasks and --suite name; all without either."""
+    found, suites = registry.tasks(), registry.suites()
+    names = found.select(args.tasks)
+    for suite in args.suite:
+        if suite not in suites:
+            raise registry.unknown("suite", suite, suites)
+        names += [name for name in suites[suite] if name not in names]
+    if not args.tasks and not args.suite:
+        names = list(found.items)
+    return [found.items[name] for name in names]
+
+
+def _tell(args: argparse.Namespace, text: str) -> None:
+    """To people on stdout; beside JSON on stderr."""
+    print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+
+def _status(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row per official file, and one per stand-in that is here. Computes no checksum."""
+    from tasks.files.verify import verify
+
+    rows = []
+    for file in task.files:
+        path = locate(args.data_dir, file)
+        row = {"task": task.name, "file": file.path, "state": "missing", "bytes": file.size, "detail": ""}
+        if path is not None:
+            verdict = verify(path, file, args.data_dir, compute=False) if path.is_file() else None
+            state = "official" if verdict is None or verdict.status in ("verified", "unknown") else verdict.status
+            detail = verdict.detail if verdict else "not verified yet: `bench data verify`"
+            row |= {"state": state, "bytes": path.stat().st_size, "detail": detail}
+        rows.append(row)
+    for profile in PROFILES:
+        root = data.standin_root(args.data_dir, profile)
+        if data.standin_here(task, root):
+            paths = [p for p in (locate(root, file) for file in task.files) if p is not None and p.is_file()]
+            size = sum(p.stat().st_size for p in paths)
+            rows.append(
+                {"task": task.name, "file": f"generated/{profile}", "state": "generated", "bytes": size, "detail": ""}
+            )
+    return rows
+
+
+def _fetch(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Each official file in turn; where there is no direct link, what to get where. A failure stops no other file."""
+    return [_fetch_one(task, file, args) for file in task.files]
+
+
+def _fetch_one(task: Task, file: File, args: argparse.Namespace) -> dict[str, Any]:
+    from tasks.files.fetch import fetch
+
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        _tell(args, text)
+
+    row = {"task": task.name, "file": file.path, "bytes": file.size, "url": file.url, "checksum": file.checksum}
+    try:
+        with _Progress(not args.json) as progress:
+            path = fetch(file, args.data_dir, say, args.dry_run, progress)
+    except DataError as error:
+        return row | _failed(task, error)
+    state = "here" if path else "would fetch" if file.url else "by hand"
+    return {**row, "state": state, "detail": " ".join(said)}
+
+
+def _failed(task: Task, error: DataError) -> dict[str, Any]:
+    print(f"bench: {task.name}: {error}", file=sys.stderr)
+    return {"task": task.name, "state": "failed", "detail": str(error)}
+
+
+class _Progress:
+    """How many bytes have come, on one line that is written over; silent where stderr is no terminal."""
+
+    def __init__(self, wanted: bool):
+        self.shown, self.total, self.last = wanted and sys.stderr.isatty(), 0, 0.0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __call__(self, count: int) -> None:
+        self.total += count
+        if self.shown and time.monotonic() - self.last > 0.5:
+            self.last = time.monotonic()
+            print(f"\r  {human(self.total)} ", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self.shown and self.total:
+            print("\r", end="", file=sys.stderr)
+
+
+def _verify(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The checksum of each official file that is here, computed once."""
+    from tasks.files.verify import verify
+
+    rows = []
+    for file in task.files:
+        path = locate(args.data_dir, file)
+        row = {"task": task.name, "file": file.path, "state": "missing", "bytes": file.size, "detail": facts(file)}
+        if path is not None and path.is_file():
+            verdict = verify(path, file, args.data_dir, compute=not args.dry_run)
+            state = verdict.status if verdict else "would verify"
+            row |= {"state": state, "bytes": path.stat().st_size, "detail": verdict.detail if verdict else ""}
+        rows.append(row)
+    return rows
+
+
+def _generate(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The stand-in of one task, unless it is here."""
+    size = {**task.sizes[args.profile], **({} if args.samples is None else {"samples": args.samples})}
+    root = data.standin_root(args.data_dir, args.profile, args.samples)
+    wanted = ", ".join(f"{k} {v}" for k, v in size.items())
+    row = {"task": task.name, "file": str(root), "bytes": None, "detail": wanted}
+    if args.dry_run:
+        state = "here" if data.standin_here(task, root) else "would generate"
+        _tell(args, f"{task.name}: {state} in {root} ({wanted})")
+        return [{**row, "state": state}]
+    start = time.monotonic()
+    made = data.generate(task, args.data_dir, args.profile, args.samples)
+    seconds = round(time.monotonic() - start, 2)
+    _tell(args, f"{task.name}: generated in {seconds:.1f} s ({wanted})" if made else f"{task.name}: here already")
+    return [{**row, "state": "generated" if made else "here", "seconds": seconds}]
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    lines = [("task", "state", "size", "file", "")]
+    for row in rows:
+        size = human(row["bytes"]) if row.get("bytes") else "-"
+        lines.append((row["task"], row["state"], size, row.get("file") or "-", row["detail"]))
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    for line in lines:
+        print("  ".join([*(text.ljust(w) for text, w in zip(line, widths)), line[4]]).rstrip())

@@ -1,0 +1,121 @@
+"""Say everything about one task, method, backbone, suite, setting section or study."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from typing import Any
+
+from bench import registry, settings
+from bench.errors import Exit, unknown
+from bench.models.backbones import BACKBONES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bench describe`."""
+    parser.add_argument("name", help="a task, method, backbone, suite, study, or a section of settings such as trainer")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the description."""
+    found = describe(args.name)
+    if args.json:
+        print(json.dumps(found, indent=1, default=str))
+        return Exit.OK
+    for key, value in found.items():
+        _print(key, value)
+    return Exit.OK
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Everything that is known of a name, as plain data; UsageError with the nearest names if there is no such thing."""
+    tasks, methods = registry.tasks(), registry.methods()
+    broken = {b.name for b in (*tasks.broken, *methods.broken)}
+    if name in tasks.items or (name in broken and name not in methods.items):
+        return _task(name)
+    if name in methods.items:
+        return _method(name)
+    if name in BACKBONES:
+        b = BACKBONES[name]
+        return {"backbone": name, **{f.name: getattr(b, f.name) for f in fields(b)}, "weights": b.missing() or "here"}
+    if name in registry.suites():
+        return {"suite": name, "tasks": registry.suites()[name]}
+    if name in settings.SECTIONS:
+        return {"settings": name, "options": _options(settings.SECTIONS[name], name)}
+    from bench import studies
+
+    if name in studies.all_studies():
+        return studies.describe(name)
+    raise unknown("name", name, [*tasks.items, *methods.items, *BACKBONES, *registry.suites(), *settings.SECTIONS,
+                                 *studies.all_studies()])  # fmt: skip
+
+
+def _task(name: str) -> dict[str, Any]:
+    t = registry.tasks()[name]
+    return {
+        "task": t.name,
+        "title": t.title,
+        "suites": list(t.suites),
+        "kind": t.kind,
+        "input": t.input_shape,
+        "output": t.output_shape,
+        "loss": t.loss,
+        "metric": t.metric,
+        "further metrics": list(t.more_metrics),
+        "metric under the paper protocol": t.paper_metric or t.metric,
+        "trivial predictor": t.trivial,
+        "backbone": t.backbone,
+        "split sizes": dict(t.splits),
+        "split policy": t.split_policy,
+        "files": [
+            {k: v for k, v in vars(f).items() if v} for f in t.files
+        ],
+        "published settings": dict(t.recipe),
+        "quick settings": dict(t.quick),
+        "stand-in sizes": {k: dict(v) for k, v in t.sizes.items()},
+        "source": t.source,
+        "licence": t.licence,
+        "citation": t.citation,
+        "known defects": list(t.defects),
+        "defined in": registry.tasks().origin[name],
+    }  # fmt: skip
+
+
+def _method(name: str) -> dict[str, Any]:
+    m = registry.methods()[name]
+    return {
+        "method": name,
+        "title": m.title,
+        "what it does": " ".join((m.__doc__ or "").split()),
+        "citation": m.citation,
+        "starts from pretrained weights": m.pretrained,
+        "reads source data": m.needs_source,
+        "options": _options(m, name),
+        "presets": {k: dict(v) for k, v in m.presets.items()},
+        "defined in": registry.methods().origin[name],
+    }
+
+
+def _options(cls: type, section: str) -> list[dict[str, Any]]:
+    return [
+        {"name": f"{section}.{f.name}", "default": f.default, "role": f.metadata.get("role", "identity"),
+         "meaning": f.metadata.get("help", "")}
+        for f in fields(cls)
+    ]  # fmt: skip
+
+
+def _print(key: str, value: Any) -> None:
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (dict, str)):
+        print(f"{key}:")
+        for item in value:
+            print("  - " + (", ".join(f"{k}: {v}" for k, v in item.items()) if isinstance(item, dict) else str(item)))
+    elif isinstance(value, dict) and value:
+        print(f"{key}:")
+        for k, v in value.items():
+            print(f"  {k}: {v}")
+    elif isinstance(value, (list, tuple)):
+        print(f"{key}: {'×'.join(map(str, value)) if value else 'none'}")
+    else:
+        print(f"{key}: {value}")

@@ -1,0 +1,34 @@
+"""Say in one screen what this machine can do: each line good, missing or broken, with the cure. Changes nothing.
+
+Missing is what only limits the choice (no GPU, no Slurm, weights that are not here); broken is what makes a run fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from bench.cli.selection import add_places
+from bench.errors import Exit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bench doctor`."""
+    add_places(parser)
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; exit code 1 if anything is broken."""
+    from bench.launch.doctor import examine
+
+    findings = examine(args.data_dir, args.results_dir)
+    if args.json:
+        print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))
+    else:
+        width = max(len(f.what) for f in findings)
+        for f in findings:
+            cure = f"\n{' ' * (width + 11)}-> {f.cure}" if f.cure else ""
+            print(f"{f.state:7}  {f.what:<{width}}  {f.detail}{cure}")
+    return Exit.SOME_FAILED if any(f.state == "broken" for f in findings) else Exit.OK

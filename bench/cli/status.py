@@ -1,0 +1,67 @@
+"""Say where every cell is: done, running (epoch, speed, time left), pending with Slurm's reason, failed, lost.
+
+Without a selection: every cell that the results folder, its submissions or its running jobs know. Needs no Slurm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import sys
+import time
+
+from bench.cli.selection import add_selection, selected
+from bench.errors import Exit
+from bench.launch.status import Row, rows
+from bench.plan import Cell
+from bench.store import Store
+
+SHOWN = 60
+"""Cells printed one by one; done ones are only counted."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `bench status`."""
+    add_selection(parser)
+    parser.add_argument("--watch", nargs="?", type=float, const=5.0, default=None, metavar="S",
+                        help="refresh every S seconds (default 5) until nothing waits or runs")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print an array of objects, once")
+
+
+def chosen(args: argparse.Namespace) -> list[Cell] | None:
+    """The cells that the options name, or None if they name neither task, suite nor method."""
+    named = args.tasks or args.suite or args.methods != ["vanilla"]
+    return selected(args) if named else None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the state; exit code 1 if a cell has failed or is lost."""
+    store, cells = Store(args.results_dir), chosen(args)
+    while True:
+        found = rows(store, cells)
+        if args.json:
+            print(json.dumps([row.to_dict() for row in found], indent=1))
+        else:
+            if args.watch is not None and sys.stdout.isatty():
+                print("\x1b[H\x1b[J", end="")  # home, clear to the end
+            print(text(found), flush=True)
+        active = any(row.status in ("running", "pending") for row in found)
+        if args.watch is None or args.json or not active:
+            break
+        time.sleep(max(0.2, args.watch))
+    bad = any(row.status not in ("done", "running", "pending", "missing") for row in found)
+    return Exit.SOME_FAILED if bad else Exit.OK
+
+
+def text(found: list[Row]) -> str:
+    """Counts, then one line for each cell that is not done."""
+    counts = collections.Counter(row.status for row in found)
+    lines = [f"{len(found)} cells: " + ", ".join(f"{n} {status}" for status, n in counts.items())] if found else []
+    open_ = [row for row in found if row.status != "done"]
+    for row in open_[:SHOWN]:
+        where = " ".join(part for part in (row.where, f"job {row.job}" if row.job else "") if part)
+        lines.append(f"  {row.status:9} {row.cell}  {row.detail}" + (f"  ({where})" if where else ""))
+    if len(open_) > SHOWN:
+        lines.append(f"  … and {len(open_) - SHOWN} more (--json lists all)")
+    return "\n".join(lines or ["no cells: nothing has been run or submitted with this results folder"])
