@@ -1,0 +1,24 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a network
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose stand-ins are generated once per test process."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def weird_path(tmp_path: Path) -> Path:
+    """A folder whose name has spaces, quotes and a non-ASCII letter."""
+    folder = tmp_path / 'it\'s a "wéird" place'
+    folder.mkdir()
+    return folder

@@ -1,0 +1,115 @@
+"""A stand-in for `bench.cell` in tests of the launchers: no torch, no data, milliseconds instead of minutes.
+
+A cell's `overrides` say what happens: `fake.steps` and `fake.pause` (seconds per step), and `fake.do`, one of `fail`,
+`die` (kills its process), `die_once`, `hang`, `gpu` (its
+record says which it was given). Its score depends on every step, so that a lost or repeated step
+shows; a checkpoint is written after each step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from bench.plan import Cell
+from bench.store import Store, write_atomically
+from tests.record_factory import make_record
+
+
+def make_cell(number: int = 0, do: str = "", steps: int = 3, pause: float = 0.0) -> Cell:
+    """A cell that no registry needs to know; `number` is its seed."""
+    overrides = {"fake.do": do, "fake.pause": pause, "fake.steps": steps}
+    return Cell("fake", "none", "nothing", number, profile="tiny", overrides=tuple(overrides.items()))
+
+
+def score_after(steps: int) -> float:
+    """The score of a cell that made every step once."""
+    value = 1
+    for step in range(steps):
+        value = (value * 31 + step) % 1_000_003
+    return value / 1_000_003
+
+
+def attempts_of(work: Path) -> int:
+    return len((work / "attempts").read_text().splitlines())
+
+
+def run(cell, places, runtime, progress=None, passthrough=()):
+    store, options = Store(places.results_dir), dict(cell.overrides)
+    work = store.work(cell.id)
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "attempts").open("a") as handle:
+        handle.write("x\n")
+    try:
+        score = _steps(cell, work, options, progress)
+    except passthrough:
+        raise
+    except ValueError as error:
+        return _write(store, cell, "failed", {"type": "ValueError", "message": str(error), "traceback": "", "log": ""})
+    return _write(store, cell, "done", None, score)
+
+
+def _steps(cell, work, options, progress):
+    state_file = work / "state.json"
+    step, value = json.loads(state_file.read_text()) if state_file.exists() else (0, 1)
+    print(f"attempt {attempts_of(work)} starts at step {step}")
+    sys.stdout.flush()
+    while step < options["fake.steps"]:
+        _misbehave(options["fake.do"], work, step)
+        value, step = (value * 31 + step) % 1_000_003, step + 1
+        write_atomically(state_file, json.dumps([step, value]).encode())
+        if progress:
+            progress(
+                {
+                    "stage": "stage2",
+                    "epoch": step,
+                    "epochs": options["fake.steps"],
+                    "seconds": float(step),
+                    "steps": step,
+                }
+            )
+        time.sleep(options["fake.pause"])
+    return value / 1_000_003
+
+
+def _misbehave(do, work, step):
+    if step == 1 and do == "fail":
+        raise ValueError("this cell fails")
+    if step == 1 and (do == "die" or (do == "die_once" and attempts_of(work) == 1)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if step == 1 and do == "hang":
+        time.sleep(3600)
+
+
+def failure_record(cell, places, runtime, status, error):
+    plain = {"type": type(error).__name__, "message": str(error), "traceback": "", "log": ""}
+    return _write(Store(places.results_dir), cell, status, plain)
+
+
+def _record(cell, status, error, score, attempts=1):
+    plain = {
+        **cell.key(),
+        "overrides": dict(cell.overrides),
+        "status": status,
+        "attempts": attempts,
+        "profile": cell.profile,
+        "protocol": cell.protocol,
+        "origin": cell.origin,
+        "host": f"pid{os.getpid()}",
+    }
+    if dict(cell.overrides)["fake.do"] == "gpu":
+        plain["device"] = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    if status != "done":
+        return make_record(**plain, error=error, end=now)
+    return make_record(**plain, score=score, end=now)
+
+
+def _write(store, cell, status, error, score=None):
+    record = _record(cell, status, error, score, attempts_of(store.work(cell.id)))
+    store.write(record)
+    return record

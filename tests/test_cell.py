@@ -1,0 +1,140 @@
+"""A cell from data to record: what it leaves, how it fails, how it resumes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import cell as cells
+from bench import plan, registry
+from bench.plan import Places, Selection
+from bench.store import Store
+
+
+def one(folder, task="darcy_pdebench", method="vanilla", protocol="strict", **settings):
+    chosen = Selection(tasks=(task,), methods=(method,), profile="tiny", protocol=protocol, set=tuple(settings.items()))
+    return plan.cells(chosen, folder)[0]
+
+
+@pytest.fixture
+def places(shared_data, tmp_path):
+    return Places(shared_data, tmp_path / "results")
+
+
+def test_a_strict_record_reports_the_epoch_best_on_validation_and_keeps_the_last(places):
+    cell = one(places.data_dir)
+    record = cells.run(cell, places, {})
+    assert record["status"] == "done" and record["protocol"] == "strict"
+    assert record["score"] == record["score_best_val"] and record["score_last"] is not None
+    assert record["score_best_test"] is None  # the test set was read at the end alone
+    assert record["trivial"]["name"] == "mean" and record["beats_trivial"] in (True, False)
+    assert record["origin"] == "generated" and len(record["data"]["fingerprint"]) == 64
+    assert set(record["metrics"]) == set(record["metrics_last"]) >= {"nrmse", "rmse"}
+    curves = Store(places.results_dir).curves(record)
+    assert [row["epoch"] for row in curves["stage2"]] == [1, 2]
+    assert all("val" in row and "test" not in row for row in curves["stage2"])
+    best = min(curves["stage2"], key=lambda row: row["val"])
+    assert record["epoch_best_val"] == best["epoch"] and record["val_score"] == best["val"]
+    assert Store(places.results_dir).get(cell.key()) == json.loads(json.dumps(record))
+
+
+def test_a_paper_record_has_no_validation_and_reports_the_last_epoch_beside_the_oracle(places):
+    record = cells.run(one(places.data_dir, protocol="paper"), places, {})
+    assert record["score"] == record["score_last"] and record["score_best_val"] is None
+    assert record["score_best_test"] <= record["score_last"]
+    assert record["data"]["sizes"]["val"] == 0 and record["precision"] == "fp32"
+
+
+def test_track_test_adds_the_oracle_and_selects_nothing_by_it(places):
+    plain = cells.run(one(places.data_dir), places, {})
+    tracked = cells.run(one(places.data_dir, **{"trainer.track_test": "true"}), places, {})
+    assert tracked["score"] == plain["score"] and plain["score_best_test"] is None
+    assert tracked["score_best_test"] <= tracked["score"]
+
+
+def test_a_killed_cell_resumes_to_the_same_scores(places, tmp_path):
+    whole = cells.run(one(places.data_dir, method="embedder_warmup"), places, {})
+    other = Places(places.data_dir, tmp_path / "killed")
+
+    class Killed(BaseException):
+        pass
+
+    for after in (2, 3):
+        words = []
+
+        def kill(word, words=words, after=after):
+            words.append(word)
+            if word["stage"].startswith("stage") and len(words) > after:
+                raise Killed
+
+        from bench import trainer
+
+        before, trainer.TALK_SECONDS = trainer.TALK_SECONDS, 0.0
+        try:
+            with pytest.raises(Killed):
+                cells.run(
+                    one(places.data_dir, method="embedder_warmup"), other, {"trainer.checkpoint_seconds": 0.0}, kill
+                )
+        finally:
+            trainer.TALK_SECONDS = before
+    resumed = cells.run(one(places.data_dir, method="embedder_warmup"), other, {})
+    assert resumed["attempts"] == 3
+    for key in ("score", "score_last", "metrics", "epoch_best_val", "steps_stage1", "steps_stage2"):
+        assert resumed[key] == whole[key], key
+
+
+def test_a_loss_that_explodes_is_a_diverged_record_with_a_cure(places):
+    record = cells.run(one(places.data_dir, **{"trainer.lr": "1e30", "trainer.optimizer": "sgd"}), places, {})
+    assert record["status"] == "diverged" and record["score"] is None
+    assert "lower trainer.lr" in record["error"]["message"]
+
+
+def test_running_out_of_memory_is_recorded_and_may_be_retried_with_half_the_batch(places, monkeypatch):
+    from bench import trainer
+
+    real = trainer.Trainer.fit
+
+    def greedy(self, *args, **kwargs):
+        if self.settings.batch_size > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer.Trainer, "fit", greedy)
+    assert cells.run(one(places.data_dir), places, {})["status"] == "out_of_memory"
+    again = cells.run(one(places.data_dir), places, {"trainer.retry_out_of_memory": True})
+    assert again["status"] == "done"
+    assert again["retries"] == {"trainer.batch_size": 2, "trainer.accumulation": 4}
+
+
+def test_data_that_changed_between_two_cells_are_refused(tmp_path):
+    places = Places(tmp_path / "data", tmp_path / "results")
+    assert cells.run(one(places.data_dir), places, {})["status"] == "done"
+    path = next(p for p in (tmp_path / "data").rglob("*") if p.name.endswith(".hdf5"))
+    import h5py
+
+    with h5py.File(path, "r+") as h5:
+        h5["tensor"][0] += 1
+    record = cells.run(one(places.data_dir, method="linear"), places, {})
+    assert record["status"] == "failed" and record["error"]["type"] == "DataError"
+    assert "which earlier cells" in record["error"]["message"]
+
+
+def test_a_failing_method_is_a_record_with_its_traceback(places, monkeypatch):
+    def broken(self, context):
+        raise ValueError("seven is not a prime")
+
+    monkeypatch.setattr(registry.methods()["embedder_warmup"], "align", broken)
+    record = cells.run(one(places.data_dir, method="embedder_warmup"), places, {})
+    assert record["status"] == "failed" and record["error"]["message"] == "seven is not a prime"
+    assert "Traceback" in record["error"]["traceback"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", registry.suites()["quick"])
+def test_the_quick_suite_learns(task, shared_data, tmp_path):
+    chosen = Selection(suites=("quick",), methods=("vanilla",))
+    cell = next(c for c in plan.cells(chosen, shared_data) if c.task == task)
+    record = cells.run(cell, Places(shared_data, tmp_path), {})
+    # Every metric of the quick suite is an error: clearly better means at most 85 % of the trivial predictor's.
+    assert record["score"] < 0.85 * record["trivial"]["score"]

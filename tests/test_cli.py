@@ -1,0 +1,147 @@
+"""The command line as a user types it: exit codes, messages, JSON, and how fast it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli import VERBS, main
+
+ROOT = Path(__file__).parent.parent
+
+
+def bench(*arguments, env=None, cwd=ROOT):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env={**os.environ, **(env or {})}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["list", "tasks"], ["list", "methods", "--json"], ["describe", "ecg"], ["run", "--help"],
+     ["plan", "--suite", "quick", "--results-dir", "nowhere"]],
+)  # fmt: skip
+def test_looking_never_imports_torch_or_other_heavy_packages(arguments):
+    code = (
+        "import sys; from bench.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'timm', 'transformers', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_verb_has_help():
+    for verb in VERBS:
+        with pytest.raises(SystemExit) as exit_:
+            main([verb, "--help"])
+        assert exit_.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rnu"], "did you mean run"),
+        (["run", "--tasks", "advectoin"], "did you mean advection"),
+        (["run", "--suite", "quick", "--methods", "monna"], "did you mean mona"),
+        (["run", "--suite", "quick", "--set", "trainer.lr"], "expected NAME=VALUE"),
+        (["run", "--suite", "quick", "--set", "trainer.lr=fast"], "expected float"),
+        (["run", "--suite", "quick", "--budget", "hours=3"], "expected steps=N or seconds=S"),
+        (["describe", "swin_bse"], "did you mean swin_base"),
+        (["list", "taks"], "did you mean tasks"),
+        (["check", "monna"], "did you mean mona"),
+    ],
+)
+def test_wrong_names_exit_2_with_the_nearest_one_and_start_nothing(arguments, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_plan_and_describe_speak_json(tmp_path, capsys):
+    assert main(["list", "tasks", "--json"]) == 0
+    assert {"advection", "ecg"} <= {row["name"] for row in json.loads(capsys.readouterr().out)}
+    arguments = ["--suite", "quick", "pdebench", "--data-dir", str(tmp_path), "--results-dir", str(tmp_path / "r")]
+    assert main(["plan", *arguments, "--json"]) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert len(cells) == 4 + 8
+    assert all({"id", "task", "method", "backbone", "seed", "status"} <= set(cell) for cell in cells)
+    assert {cell["status"] for cell in cells} == {"missing"}
+    assert main(["describe", "mona", "--json"]) == 0
+    assert any(o["name"] == "mona.lambda_" for o in json.loads(capsys.readouterr().out)["options"])
+
+
+def test_run_then_again_then_without_one_record_then_report_and_export(shared_data, tmp_path, capsys):
+    results = tmp_path / "results"
+    arguments = ["run", "--tasks", "darcy_pdebench", "spherical", "--profile", "tiny", "--methods", "vanilla",
+                 "--data-dir", str(shared_data), "--results-dir", str(results)]  # fmt: skip
+    assert main(arguments) == 0
+    assert "2 cells: 0 done, 0 failed, 2 to run" in (first := capsys.readouterr().out)
+    assert "stand-ins are generated" in first
+    assert main(arguments) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    record = next(results.glob("spherical.*[0-9a-f].json"))
+    kept = next(results.glob("darcy*[0-9a-f].json"))
+    modified = kept.stat().st_mtime_ns
+    record.unlink()
+    assert main(arguments) == 0
+    assert "2 cells: 1 done, 0 failed, 1 to run" in capsys.readouterr().out
+    assert record.exists() and kept.stat().st_mtime_ns == modified
+    assert main(["report", "--results-dir", str(results), "--out", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "README.md").read_text()
+    assert "generated" in page and "swin_micro" in page
+    capsys.readouterr()
+    assert main(["export", "--results-dir", str(results), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    wanted = (
+        "id task method backbone seed status protocol origin metric score score_last score_best_val score_best_test "
+        "seconds_stage1 seconds_stage2"
+    )
+    assert len(rows) == 2 and all(set(wanted.split()) <= set(row) for row in rows)
+
+
+def test_a_failing_cell_exits_1_and_the_others_go_on(shared_data, tmp_path, capsys):
+    results = tmp_path / "results"
+    arguments = ["run", "--tasks", "darcy_pdebench", "--profile", "tiny", "--grid", "trainer.lr=1e30,1e-4",
+                 "--set", "trainer.optimizer=sgd", "--data-dir", str(shared_data), "--results-dir", str(results)]  # fmt: skip
+    assert main(arguments) == 1
+    statuses = sorted(json.loads(p.read_text())["status"] for p in results.glob("*.json") if "curves" not in p.name)
+    assert statuses == ["diverged", "done"]
+    capsys.readouterr()
+    assert main(arguments) == 1  # the failure stands until somebody retries it
+    assert "--retry failed" in capsys.readouterr().out
+
+
+def test_no_data_and_no_name_says_the_two_ways_on(tmp_path):
+    done = bench("run", "--methods", "mona", "--data-dir", tmp_path / "none", "--results-dir", tmp_path / "r")
+    assert done.returncode == 2 and "Two ways on" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_results_folder_that_cannot_be_written_is_said_before_any_work(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = ["run", "--suite", "quick", "--data-dir", str(tmp_path / "data"), "--results-dir"]
+    assert main([*arguments, str(tmp_path / "file" / "r")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_closed_pipe_is_no_traceback():
+    done = subprocess.run(
+        f"{sys.executable} -m bench list tasks --json | head -1", shell=True, capture_output=True, text=True, cwd=ROOT,
+        check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_the_table_of_tasks_in_the_docs_is_what_the_command_prints(capsys):
+    assert main(["list", "tasks", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.strip() in (ROOT / "docs" / "tasks.md").read_text()

@@ -1,0 +1,114 @@
+"""The documentation: every command in it parses and names what exists; every command in a `bash` block runs as written.
+
+Blocks marked `console` (with `$`) and indented ones need a network, a cluster, an installation or minutes: they are parsed
+only. What they show of plug-ins is run by test_plugins.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bench import registry, settings, studies
+from bench.cli import VERBS, main
+from bench.models.backbones import BACKBONES
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
+PLUGINS = {"bitfit", "chirp"}
+"""Names that docs/examples brings."""
+COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*python -m bench\b(.*)$")
+
+
+def commands(page: Path) -> list[str]:
+    """Every line of a page that calls the command line, in a block or indented."""
+    return [found[1].strip() for line in page.read_text().splitlines() if (found := COMMAND.match(line))]
+
+
+def blocks(page: Path) -> list[str]:
+    """The lines of all `bash` blocks of a page, in order."""
+    found = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in found for line in block.splitlines() if line.strip()]
+
+
+def words(command: str) -> list[str]:
+    """The words of a command, without its comment."""
+    return shlex.split(command, comments=True)
+
+
+def parsed(command: str) -> argparse.Namespace:
+    """The command as its verb understands it; SystemExit where an option does not exist."""
+    verb, *rest = words(command)
+    module = importlib.import_module(f"bench.cli.{verb}")
+    parser = argparse.ArgumentParser(prog=verb)
+    module.add_arguments(parser)
+    return parser.parse_args(rest)
+
+
+EVERY = [(page, command) for page in PAGES for command in commands(page)]
+
+
+def test_there_are_pages_and_commands():
+    expected = {"quick-start", "adding-a-method", "adding-a-task", "official-data", "protocols", "studies"}
+    assert expected | {"reproducing-a-table"} <= {page.stem for page in PAGES}
+    assert len(EVERY) > 50
+
+
+@pytest.mark.parametrize(("page", "command"), EVERY, ids=lambda value: str(value)[:60])
+def test_a_command_parses_and_names_what_exists(page, command):
+    if not words(command) or words(command)[0] == "VERB":
+        return
+    assert words(command)[0] in VERBS
+    args = parsed(command)
+    for name in getattr(args, "suite", None) or ():
+        assert name in registry.suites()
+    for kind, known in (("tasks", registry.tasks()), ("methods", registry.methods())):
+        known.select([name for name in getattr(args, kind, None) or () if name not in PLUGINS | {"NAME"}])
+    for name in getattr(args, "backbones", None) or ():
+        assert name in {*BACKBONES, "auto"}
+    if getattr(args, "study", None) not in (None, "NAME"):
+        studies.find(args.study).size(args.size)
+    for pair in (*(getattr(args, "set", None) or ()), *(getattr(args, "grid", None) or ())):
+        section, _, key = pair.partition("=")[0].partition(".")
+        cls = settings.SECTIONS.get(section) or (None if section in PLUGINS else registry.methods()[section])
+        assert cls is None or key == "preset" or key in cls.__dataclass_fields__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_bash_blocks_run_as_written(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.delenv("BENCH_RESULTS", raising=False)
+    for line in blocks(page):
+        found = COMMAND.match(line)
+        assert found, f"{page.name}: {line!r} is no command of bench; commands that cannot run here are `console`"
+        code = main(words(found[1]))
+        said = capsys.readouterr()
+        assert code == 0, f"{page.name}: {line}\n{said.out[-2000:]}\n{said.err}"
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_file_that_a_page_of_these_names_exists():
+    pages = [page for page in PAGES if page.stem in ("adding-a-method", "adding-a-task", "studies", "quick-start")]
+    for page in pages:
+        for path in re.findall(r"`((?:docs|methods|tasks|bench|tests)/[\w./-]*)`", page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_every_study_and_claim_is_in_the_page_of_studies():
+    text = (ROOT / "docs" / "studies.md").read_text()
+    for name, study in studies.all_studies().items():
+        for claim in study.claims:
+            (row,) = re.findall(rf"^\| {claim} \|.*$", text, re.MULTILINE)
+            assert f"`{name}`" in row

@@ -1,0 +1,138 @@
+"""Cells in processes of this machine: one GPU each, threads divided, dead and hanging workers survived."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.launch import local
+from bench.launch.one import log_path, works
+from bench.launch.progress import Silent
+from bench.store import Store
+from tests.fake_runner import make_cell, score_after
+from tests.test_launch_inline import HERE, job_in
+
+
+@pytest.fixture(autouse=True)
+def workers_find_the_stand_in(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(HERE.parent))
+
+
+def run_cells(folder: Path, *cells, jobs=2, watchdog=60.0):
+    job = job_in(folder)
+    return local.run(works(cells, job.store), job, Silent(), jobs, watchdog)
+
+
+def test_all_cells_run_in_order_of_asking_whatever_fails(tmp_path):
+    cells = [make_cell(0), make_cell(1, do="fail"), make_cell(2), make_cell(3, do="die_once"), make_cell(4, do="die")]
+    results = run_cells(tmp_path, *cells)
+    assert [r.cell for r in results] == cells
+    assert [r.outcome for r in results] == ["done", "failed", "done", "done", "lost"]
+    assert results[3].record["attempts"] == 2  # a worker that dies is replaced once, and resumes
+    assert results[3].record["score"] == score_after(3)
+    assert "killed by SIGKILL" in results[4].message
+    assert "attempt 2 starts at step 1" in log_path(Store(tmp_path / "results"), cells[3].id).read_text()
+
+
+def test_two_at_once(tmp_path):
+    begun = time.monotonic()
+    results = run_cells(tmp_path, *(make_cell(i, steps=4, pause=0.5) for i in range(4)), jobs=4)
+    assert [r.outcome for r in results] == ["done"] * 4
+    assert len({r.record["host"] for r in results}) == 4  # four processes
+    assert time.monotonic() - begun < 8  # one after another it would be more
+
+
+def test_a_hanging_cell_is_ended_and_says_where_it_hung(tmp_path):
+    results = run_cells(tmp_path, make_cell(0, do="hang"), make_cell(1), jobs=1, watchdog=2.0)
+    assert [r.outcome for r in results] == ["lost", "done"]
+    assert "no progress for 2 s" in results[0].message
+    assert "_misbehave" in log_path(Store(tmp_path / "results"), results[0].cell.id).read_text()
+
+
+def test_gpus_and_threads_are_shared_out(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    given = [local.environment(i, 3) for i in range(3)]
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in given] == ["3", "5", "3"]
+    assert {env["OMP_NUM_THREADS"] for env in given} == {"2"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local.gpus_here() == []
+
+
+def test_gpus_are_counted_without_torch(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: H (UUID: a)'\necho '  MIG 1g'\necho 'GPU 1: H (UUID: b)'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert local.gpus_here() == ["0", "1"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.fake_runner import make_cell
+from tests.test_launch_local import run_cells
+try:
+    run_cells(Path(sys.argv[1]), *(make_cell(i, steps=150, pause=0.02) for i in range(2)))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_the_parent_is_interrupted_or_killed(tmp_path, how):
+    """Ctrl-C stops the workers with their checkpoints; without their parent they end the cell they are in."""
+    child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)])
+    store = Store(tmp_path / "results")
+    cells = [make_cell(i, steps=150, pause=0.02) for i in range(2)]
+    states = [store.work(cell.id) / "state.json" for cell in cells]
+    deadline = time.monotonic() + 30
+    while not all(s.exists() for s in states) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(how)
+    code = child.wait(30)
+    if how == signal.SIGINT:
+        assert code == 130
+        assert not list(store.files())
+        assert all(1 <= json.loads(s.read_text())[0] < 150 for s in states)
+        results = run_cells(tmp_path, *cells)
+        assert [r.record["attempts"] for r in results] == [2, 2]
+    else:
+        while len(list(store.files())) < 2 and time.monotonic() < deadline + 30:
+            time.sleep(0.05)
+        results = [store.get(cell.key()) for cell in cells]
+        assert [r["attempts"] for r in results] == [1, 1]
+    assert [store.get(cell.key())["score"] for cell in cells] == [score_after(150)] * 2
+
+
+def test_a_job_that_is_out_of_time_is_requeued_resumes_and_at_last_is_recorded_as_timeout(tmp_path):
+    """submitit's own local executor has the whole cycle of a time limit, without Slurm and in seconds."""
+    import submitit
+
+    from bench.launch.element import CellJob
+
+    job = job_in(tmp_path)
+    short, endless = make_cell(0, steps=70, pause=0.1), make_cell(1, steps=10_000, pause=0.1)
+    todo = tuple(json.dumps(work.to_dict()) for work in works([short, endless], job.store))
+    executor = submitit.LocalExecutor(tmp_path / "jobs", max_num_timeout=2)
+    executor.update_parameters(timeout_min=0.15, signal_delay_s=3)
+    running = executor.submit(CellJob(todo, json.dumps(dataclasses.asdict(job)), "", 0o22, 0.0))
+    deadline = time.monotonic() + 60
+    while len(list(job.store.files())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    records = [job.store.get(cell.key()) for cell in (short, endless)]
+    assert [r["status"] for r in records] == ["done", "timeout"]
+    assert records[0]["score"] == score_after(70)
+    assert records[0]["attempts"] >= 2
+    assert "timed-out too many times" in records[1]["error"]["message"]
+    running.wait()

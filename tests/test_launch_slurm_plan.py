@@ -1,0 +1,268 @@
+"""What the Slurm executor does before it calls Slurm: needs, packing, cutting, throttle, profile, manifest, queue."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import UsageError
+from bench.launch import manifest, profile, queue, resources, slurm, status
+from bench.launch.array import Array, arrays, share
+from bench.launch.claim import acquire
+from bench.launch.element import CellJob
+from bench.launch.one import Job, Work, run_one
+from bench.launch.options import LaunchOptions
+from bench.launch.resources import Needs
+from bench.plan import Cell
+from bench.store import Store
+from tests.fake_runner import make_cell
+from tests.test_launch_inline import job_in
+
+SMALL, LARGE = Needs(0, 2, 4, 15), Needs(1, 8, 32, 240)
+PACK = {True: 60, False: 60}
+
+
+def some(count: int, start: int = 0) -> list[Work]:
+    return [Work(make_cell(start + i)) for i in range(count)]
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=30), st.integers(1, 300))
+def test_shares_of_a_throttle(sizes, total):
+    shares = share(sizes, total)
+    assert all(1 <= part <= size for part, size in zip(shares, sizes, strict=True))
+    assert sum(shares) <= max(total, len(sizes))
+    assert sum(shares) == min(sum(sizes), max(total, len(sizes)))  # nothing of it is wasted
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 12), st.integers(1, 20))
+def test_arrays_hold_every_cell_once_and_keep_all_limits(small, large, size, parallelism):
+    todo = {SMALL: some(small), LARGE: some(large, small)}
+    plan = arrays(todo, size, parallelism, PACK)
+    packed = [work for array in plan for element in array.elements for work in element]
+    assert sorted(w.cell.seed for w in packed) == list(range(small + large))
+    for index, array in enumerate(plan):
+        assert 1 <= len(array.elements) <= size
+        assert all(len(e) * array.needs.minutes < array.minutes for e in array.elements)
+        assert array.after is None or array.after < index
+    at_once = [a.parallelism for a in plan if a.after is None]
+    assert sum(at_once) <= parallelism
+    # An array that waits takes exactly the place of one that has ended.
+    followed = [a.after for a in plan if a.after is not None]
+    assert len(followed) == len(set(followed))
+
+
+@pytest.mark.parametrize("count, sizes", [(0, []), (1, [1]), (10, [10]), (11, [11]), (12, [11, 1]), (23, [11, 11, 1])])
+def test_cut_at_the_largest_array(count, sizes):
+    plan = arrays({LARGE: some(count)}, 11, 256, PACK)
+    assert [len(a.elements) for a in plan] == sizes
+
+
+def test_short_cells_are_packed_and_long_ones_are_not():
+    small, large = arrays({SMALL: some(9), LARGE: some(2)}, 1001, 256, PACK)
+    assert ([len(e) for e in small.elements], small.minutes) == ([4, 4, 1], 65)
+    assert ([len(e) for e in large.elements], large.minutes) == ([1, 1], 245)
+
+
+@pytest.mark.parametrize("profile_", ["quick", "published"])
+def test_what_a_cell_is_given(tmp_path, profile_):
+    cell = Cell("cifar100", "vanilla", "swin_base", profile=profile_)
+    need = resources.needs(cell, Store(tmp_path))
+    assert need.minutes in resources.LADDER
+    assert need.minutes > 10  # or submitit takes every signal for a timeout
+    assert need.gpus == (profile_ == "published")
+
+
+def test_a_measured_time_replaces_the_estimate(tmp_path):
+    cell = Cell("advection", "vanilla", "roberta_base")
+    speed = {
+        "device": "gpu", "task": "advection", "method": "vanilla", "backbone": "roberta_base", "profile": "published",
+        "epochs": 100, "train": 9000, "seconds_stage1": 0.0, "seconds_stage2": 3000.0, "seconds_other": 0.0,
+        "host_only": False,
+    }  # fmt: skip
+    (tmp_path / "work" / "speeds").mkdir(parents=True)
+    (tmp_path / "work" / "speeds" / "x.json").write_text(json.dumps(speed))
+    assert resources.needs(cell, Store(tmp_path)).minutes == 120  # twice 50 minutes, rounded up to a step
+
+
+def test_a_profile_and_the_command_line_over_it(tmp_path):
+    path = tmp_path / "slurm.toml"
+    path.write_text('partition = "gpu"\ntime = 90\nsetup = ["module load x"]\n[cpu]\npartition = "batch"\n')
+    tables = profile.read(str(path))
+    gpu = profile.options_for(True, tables, LaunchOptions(qos="high"))
+    cpu = profile.options_for(False, tables, LaunchOptions(time=30))
+    assert (gpu.partition, gpu.time, gpu.qos, gpu.setup) == ("gpu", 90, "high", ("module load x",))
+    assert (cpu.partition, cpu.time) == ("batch", 30)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('partitoin = "x"', "did you mean partition"),
+        ('time = "1:00:00"', "whole number"),
+        ("time = 0", "from 1"),
+        ('partition = "a b"', "not a name"),
+        ('sbatch = {array = "0-3\\n"}', "plain value"),
+        ("setup = 3", "list of lines"),
+        ("= 3", "slurm.toml"),
+    ],
+)
+def test_a_wrong_profile_is_named(tmp_path, text, said):
+    path = tmp_path / "slurm.toml"
+    path.write_text(text + "\n")
+    with pytest.raises(UsageError, match=said):
+        profile.read(str(path))
+    with pytest.raises(UsageError, match=r"nowhere\.toml"):
+        profile.read("nowhere.toml")
+
+
+@pytest.mark.parametrize("evil", ["x\ntouch /tmp/y", "a;b c", "$(id)", "`id`", "--wrap=x y", ""])
+def test_names_that_could_become_script_lines_are_refused(evil):
+    with pytest.raises(UsageError):
+        profile.options_for(True, {"all": {}, "gpu": {}, "cpu": {}}, LaunchOptions(partition=evil))
+
+
+def test_squeue_is_read_and_foreign_lines_are_not():
+    text = "12_3|RUNNING|node7|bench-ab|None\n13|PENDING||bench-cd|Resources, a|b\nslurm error\n1_[0-3%2]|X|||\n"
+    found = queue.parse(text)
+    assert set(found) == {"12_3", "13"}
+    assert found["13"].reason == "Resources, a|b"
+    assert found["12_3"].active
+    assert not found["12_3"].waits
+
+
+def test_scancel_takes_job_ids_only():
+    with pytest.raises(ValueError, match="no job id"):
+        queue.scancel(["12", "--user=root"])
+
+
+def new_manifest(store: Store, todo: list[Work]) -> manifest.Manifest:
+    plan = arrays({SMALL: todo}, 11, 256, {True: 0, False: 0})
+    return manifest.new(store, plan, command="c", git={}, host="h", shared={})
+
+
+def test_a_manifest_is_on_disk_before_and_has_the_ids_after(tmp_path):
+    store, todo = Store(tmp_path), some(2)
+    written = new_manifest(store, todo)
+    (early,) = manifest.load_all(store)
+    assert [cells for _, cells, _ in early.jobs()] == [[w.cell.id] for w in todo]
+    assert [job for job, _, _ in early.jobs()] == ["", ""]
+    # The submitter died here: the queue still knows the jobs by their name.
+    name = written.job_name(0)
+    entries = {f"7_{i}": queue.Entry(f"7_{i}", "PENDING", "", name, "Priority") for i in range(2)}
+    assert [job for job, _, _ in early.jobs(entries)] == ["7_0", "7_1"]
+    written.submitted(0, ["7_0", "7_1"])
+    (late,) = manifest.load_all(store)
+    assert [job for job, _, _ in late.jobs()] == ["7_0", "7_1"]
+    assert list(late.cells().values()) == [w.cell for w in todo]
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '"x"', "job", "id"])
+def test_a_damaged_manifest_is_named_and_harmless(tmp_path, damage):
+    store, written = Store(tmp_path), new_manifest(Store(tmp_path), some(1))
+    if damage == "job":
+        written.submitted(0, ["7; rm"])
+    elif damage == "id":
+        (cell_id,) = written.plain["cells"]
+        written.plain["cells"] = {"../../" + cell_id: written.plain["cells"][cell_id]}
+        written.save()
+    else:
+        written.path.write_text(damage)
+    assert manifest.load_all(store) == []
+    ((path, _),) = manifest.scan(store)[1]
+    assert path == written.path
+
+
+CLAIM_AND_DIE = """
+import os, pathlib, signal, sys
+from bench.launch.claim import acquire
+acquire(pathlib.Path(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_status_without_slurm(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "squeue", lambda: None)
+    job = job_in(tmp_path)
+    store = job.store
+    done, failed, running, lost, idle = cells = [make_cell(i, do="fail" if i == 1 else "") for i in range(5)]
+    for cell in (done, failed):
+        run_one(Work(cell), job)
+    for cell in (running, lost, idle):
+        store.work(cell.id).mkdir(parents=True)
+        (store.work(cell.id) / "cell.json").write_text(json.dumps(Work(cell).to_dict()))
+    with acquire(store.work(idle.id)):
+        pass  # interrupted: the claim was given back
+    child = [sys.executable, "-c", CLAIM_AND_DIE, str(store.work(lost.id))]
+    subprocess.run(child, check=False)
+    with acquire(store.work(running.id)):
+        found = {row.cell: row for row in status.rows(store)}
+        assert {cell: found[cell].status for cell in cells} == {
+            done: "done", failed: "failed", running: "running", lost: "lost", idle: "missing",
+        }  # fmt: skip
+    assert found[failed].detail == "this cell fails"
+    assert "interrupted" in found[idle].detail
+    assert [row.status for row in status.rows(store, [make_cell(9)])] == ["missing"]
+
+
+def test_status_with_a_queue(tmp_path, monkeypatch):
+    job = job_in(tmp_path)
+    todo = some(4)
+    written = new_manifest(job.store, todo)
+    written.submitted(0, ["7_0", "7_1", "7_2", "7_3"])
+    entries = {
+        "7_0": queue.Entry("7_0", "PENDING", "", "n", "Resources"),
+        "7_1": queue.Entry("7_1", "RUNNING", "node7", "n", "None"),
+        "7_2": queue.Entry("7_2", "CANCELLED", "node7", "n", "None"),
+    }
+    monkeypatch.setattr(queue, "squeue", lambda: entries)
+    rows = {row.cell.seed: row for row in status.rows(job.store)}
+    assert [(rows[i].status, rows[i].job) for i in range(4)] == [
+        ("pending", "7_0"), ("pending", "7_1"), ("lost", "7_2"), ("lost", "7_3"),
+    ]  # fmt: skip
+    assert rows[0].detail == "Resources"
+    assert "cancelled" in rows[2].detail
+    assert "not in the queue" in rows[3].detail
+
+
+def test_a_thousand_cells_are_planned_in_no_time(tmp_path):
+    todo = some(1000)
+    begun = time.monotonic()
+    plan = slurm.submission(todo, job_in(tmp_path), LaunchOptions(slurm_profile=None), max_array_size=1001)
+    assert [(a.cells, len(a.elements)) for a in plan.arrays] == [(1000, 250)]
+    assert time.monotonic() - begun < 5
+    assert "1000 cells in 250 array elements, 1 sbatch calls" in slurm.describe(plan)
+
+
+def test_the_job_that_is_pickled_is_text_and_comes_back_the_same():
+    job = CellJob((json.dumps(Work(make_cell(0)).to_dict()),), json.dumps({}), "", 0o22, 0.0)
+    assert job.checkpoint().function == job
+    assert all(isinstance(v, (str, int, float, tuple)) for v in vars(job).values())
+
+
+def test_parameters_are_those_that_submitit_knows():
+    from submitit.slurm.slurm import _get_default_parameters
+
+    own = profile.SlurmOptions(partition="p", account="a", wckey="w")
+    chosen = slurm.parameters(Array(LARGE, ((Work(make_cell(0)),),), 245, 1), own, "n", "afterany:3")
+    assert set(chosen) <= set(_get_default_parameters())
+    assert isinstance(chosen["time"], int)
+
+
+def test_folders_that_sbatch_cannot_take(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: "/usr/bin/" + name)
+    with pytest.raises(UsageError, match="cannot take a path"):
+        slurm.run([], Job("/d", f"{tmp_path}/100%j", {}), LaunchOptions(), "")
+
+
+def test_job_files_in_a_folder_that_others_can_change_are_refused(tmp_path):
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(slurm.SetupError, match="chmod go-w"), slurm._private_folder(folder / "a" / "0"):
+        pass

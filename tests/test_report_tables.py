@@ -1,0 +1,268 @@
+"""The tables of a report: golden texts, and every edge case that a store can hold.
+
+After a wanted change of the layout: UPDATE_GOLDEN=1 python -m pytest tests/test_report_tables.py, then read the diff.
+"""
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.report import comparison, tables
+from bench.report import table as render
+from bench.report.frame import Catalogue, panels, to_frame
+from bench.report.table import Cell, Column, Table
+from tests.record_factory import make_record
+
+GOLDEN = Path(__file__).parent / "golden"
+CATALOGUE = Catalogue(
+    suites={"pdebench": ["advection", "burgers", "darcy_pdebench"], "quick": ["advection", "darcy_pdebench", "ecg"]},
+    backbones={"advection": "roberta_base", "darcy_pdebench": "swin_base", "ecg": "roberta_base"},
+)
+
+
+def golden(name: str, text: str) -> None:
+    """Compare with the file, or write it if asked to."""
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def records():
+    """Three tasks of both directions, four methods; a missing method, failures, a cell that beats nothing, one seed."""
+    out = []
+    for seed in (0, 1, 2):
+        for method, factor in (("mona", 1.0), ("vanilla", 1.25), ("linear", 2.0)):
+            out.append(make_record(method=method, seed=seed, score=(0.2 + 0.01 * seed) * factor))
+            darcy = {"task": "darcy_pdebench", "backbone": "swin_micro", "method": method, "seed": seed}
+            failed = {"mona": "out_of_memory" if seed == 2 else "done", "linear": "diverged"}.get(method, "done")
+            out.append(make_record(**darcy, status=failed, score=0.031 * factor + 0.0004 * seed))
+        ecg = {"task": "ecg", "metric": "f1", "unit": "%", "higher_is_better": True}
+        trivial = {"name": "majority class", "score": 22.5, "metrics": {}}
+        out.append(make_record(**ecg, trivial=trivial, method="mona", seed=seed, score=60.0 + seed))
+        out.append(make_record(**ecg, trivial=trivial, method="vanilla", seed=seed, score=61.0))
+    out.append(make_record(**ecg, trivial=trivial, method="linear", score=20.0))
+    out.append(make_record(method="orca", score=0.19))
+    return out
+
+
+def one_panel(some, catalogue=CATALOGUE):
+    (panel,) = panels(to_frame(some), catalogue)
+    return panel
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return one_panel(records())
+
+
+@pytest.mark.parametrize(("suffix", "how"), [("md", render.markdown), ("csv", render.to_csv), ("tex", render.latex)])
+def test_golden_scores(panel, suffix, how):
+    golden(f"scores.{suffix}", how(tables.scores(panel, CATALOGUE)))
+
+
+@pytest.mark.parametrize("name", ["intervals", "pairs", "costs", "selection"])
+def test_golden_other_tables(panel, name):
+    make = comparison.pairs if name == "pairs" else getattr(tables, name)
+    golden(f"{name}.md", render.markdown(make(panel)))
+
+
+def test_golden_failures():
+    golden("failures.md", render.markdown(tables.failures(to_frame(records()))))
+
+
+def test_every_number_leads_to_its_records(panel):
+    ids = {r["id"] for r in records()}
+    for table in (
+        tables.scores(panel, CATALOGUE),
+        tables.costs(panel),
+        comparison.pairs(panel),
+        tables.selection(panel),
+    ):
+        for line in csv.DictReader(io.StringIO(render.to_csv(table))):
+            if line["value"]:
+                assert line["records"] and set(line["records"].split()) <= ids, (table.name, line)
+
+
+def test_one_seed_has_no_spread_and_says_so(panel):
+    cell = tables.scores(panel, CATALOGUE).cell("orca", "advection")
+    assert cell.text == "0.190 (n=1)" and cell.spread is None and cell.low is None
+    assert tables.intervals(panel).cell("orca", "advection").text == "n=1: none"
+
+
+def test_the_trivial_predictor_is_the_first_row_and_marks_what_does_not_beat_it(panel):
+    table = tables.scores(panel, CATALOGUE)
+    assert table.rows[0][0] == tables.TRIVIAL
+    assert table.cell("linear", "ecg").marks == ("trivial",) and table.cell("mona", "ecg").marks == ()
+    assert table.cell(tables.TRIVIAL, "ecg").value == 22.5
+
+
+def test_a_score_equal_to_the_trivial_one_does_not_beat_it():
+    assert tables.scores(one_panel([make_record(score=1.0)]), CATALOGUE).cell("vanilla", "advection").marks == (
+        "trivial",
+    )
+
+
+def test_best_follows_the_direction_side_by_side(panel):
+    table = tables.scores(panel, CATALOGUE)
+    assert [c.higher_is_better for c in table.columns[:3]] == [False, False, True]
+    assert table.cell("orca", "advection").best and not table.cell("linear", "advection").best
+    assert table.cell("mona", "ecg").best and table.cell("vanilla", "ecg").best  # a tie: both
+
+
+def test_failures_are_words_and_never_averaged_away(panel):
+    table = tables.scores(panel, CATALOGUE)
+    partly, wholly = table.cell("mona", "darcy_pdebench"), table.cell("linear", "darcy_pdebench")
+    assert partly.n == 2 and partly.text.endswith("; 1 out of memory") and partly.marks == ("partial",)
+    assert wholly.text == "3 diverged" and wholly.value is None and wholly.failures == {"diverged": 3}
+    assert len(wholly.records) == 3
+
+
+def test_a_method_missing_on_a_task_leaves_that_task_out_of_the_ranks(panel):
+    assert comparison.matrix(panel).tasks == ("advection",)
+    table = tables.scores(panel, CATALOGUE)
+    assert table.cell("orca", "ecg").text == "—"
+    assert any("without darcy_pdebench, ecg, not run with every method" in note for note in table.notes)
+
+
+def test_a_method_that_fails_everywhere_ranks_last_and_does_not_vanish():
+    some = [make_record(method="mona"), make_record(method="vanilla", status="lost")]
+    table = tables.scores(one_panel(some), CATALOGUE)
+    assert table.cell("vanilla", "avg. rank").value == 2.0 and table.cell("mona", "win rate").value == 100.0
+
+
+def test_one_cell_needs_no_ranks():
+    panel = one_panel([make_record()])
+    table = tables.scores(panel, CATALOGUE)
+    assert [c.title for c in table.columns] == ["advection"] and not table.cell("vanilla", "advection").best
+    assert comparison.pairs(panel) is None and tables.intervals(panel) is None
+    assert "Nothing to compare" in comparison.verdict(panel)
+
+
+def test_two_origins_protocols_or_profiles_never_share_a_column():
+    some = [
+        make_record(origin=origin, protocol=protocol, profile=profile)
+        for origin in ("official", "generated")
+        for protocol in ("strict", "paper")
+        for profile in ("published", "quick")
+    ]
+    found = panels(to_frame(some), CATALOGUE)
+    assert len(found) == 8 and all(len(p.cells) == 1 for p in found)
+    assert len({tables.scores(p, CATALOGUE).name for p in found}) == 8
+    assert [p.origin for p in found] == ["official"] * 4 + ["generated"] * 4
+
+
+def test_two_backbones_of_one_task_get_panels_of_their_own():
+    some = [make_record(backbone=b, task="darcy_pdebench") for b in ("swin_micro", "swin_base")] + [make_record()]
+    assert [p.backbone for p in panels(to_frame(some), CATALOGUE)] == ["minilm", "swin_base", "swin_micro"]
+
+
+def test_one_backbone_per_task_shares_a_table_that_names_stand_ins():
+    panel = one_panel([make_record(), make_record(task="darcy_pdebench", backbone="swin_base")])
+    text = " ".join(tables.describe(panel, CATALOGUE))
+    assert "minilm (stand-in for roberta_base) on advection" in text and "swin_base on darcy_pdebench" in text
+
+
+def test_two_metrics_never_share_a_column():
+    panel = one_panel([make_record(), make_record(seed=1, metric="rmse")])
+    assert set(panel.tasks) == {"advection (nrmse)", "advection (rmse)"}
+
+
+def test_suites_order_their_tasks_and_hold_all_of_them():
+    tasks = ["burgers", "advection", "darcy_pdebench"]
+    panel = one_panel([make_record(task=t) for t in tasks])
+    assert (panel.suite, panel.tasks) == ("pdebench", ("advection", "burgers", "darcy_pdebench"))
+    assert one_panel([make_record(), make_record(task="ecg")]).suite == "quick"
+    assert [p.suite for p in panels(to_frame([make_record(), make_record(task="ecg")]), CATALOGUE, ["pdebench"])] == [
+        "pdebench"
+    ]
+    assert one_panel([make_record(task="plugin")]).suite == "other"
+
+
+def test_variants_of_a_method_are_rows_of_their_own():
+    some = [
+        make_record(method="mona"),
+        make_record(method="mona", overrides={"method.lambda_": 0}),
+        make_record(method="mona", overrides={"method.lambda_": 0, "trainer.lr": 0.001}),
+    ]
+    assert one_panel(some).rows == ("mona", "mona[lambda_=0]", "mona[lambda_=0,trainer.lr=0.001]")
+
+
+def test_overrides_that_all_cells_share_are_said_once_below_the_table():
+    some = [make_record(seed=s, overrides={"trainer.epochs": 3}) for s in (0, 1)]
+    panel = one_panel(some)
+    assert panel.rows == ("vanilla",) and panel.shared == {"trainer.epochs": 3}
+    assert "trainer.epochs = 3" in " ".join(tables.describe(panel, CATALOGUE))
+
+
+def test_seeds_run_with_different_settings_are_not_averaged():
+    other = make_record(seed=1, settings={"trainer.lr": 3e-4, "trainer.epochs": 5, "trainer.batch_size": 32})
+    panel = one_panel([make_record(seed=0), other])
+    assert panel.rows == ("vanilla[trainer.lr=0.0001]", "vanilla[trainer.lr=0.0003]")
+
+
+def test_different_data_or_code_in_one_column_is_said():
+    data = {**make_record()["data"], "fingerprint": "other"}
+    some = [make_record(), make_record(seed=1, data=data, code={"task": "x", "method": "y"})]
+    notes = " ".join(tables.scores(one_panel(some), CATALOGUE).notes)
+    assert "advection were made on 2 different sets" in notes and "vanilla was run by 2 versions" in notes
+
+
+def test_random_weights_are_marked():
+    cell = tables.scores(one_panel([make_record(weights="random, seed 0")]), CATALOGUE).cell("vanilla", "advection")
+    assert cell.marks == ("random",)
+
+
+def test_selection_shows_the_oracle_and_what_it_adds():
+    some = [make_record(seed=s, score=0.3, score_last=0.32, score_best_test=0.25) for s in (0, 1)]
+    table = tables.selection(one_panel(some))
+    assert table.cell("advection: vanilla", "optimism").value == pytest.approx(0.05)
+    assert table.cell("advection: vanilla", "last epoch").value == pytest.approx(0.32)
+    lone = make_record(protocol="paper", score_best_val=None, score_best_test=None)
+    assert tables.selection(one_panel([lone])) is None
+
+
+def test_verdict_is_honest_about_what_n_allows(panel):
+    text = comparison.verdict(panel)
+    assert "over 1 task:" in text and "with 3 tasks no p below 0.25 is possible" in text
+    tasks = ["advection", "burgers", "darcy_pdebench", "t1", "t2", "t3", "t4", "t5"]
+    some = [make_record(task=t, method=m, score=v) for t in tasks for m, v in (("mona", 0.1), ("vanilla", 0.2))]
+    sure = one_panel(some, Catalogue(suites={"all": tasks}))
+    assert "Told apart at 5 % (Wilcoxon, Holm): vanilla and mona (p = 0.00781)" in comparison.verdict(sure)
+
+
+def test_costs_count_failed_cells():
+    some = [make_record(seed=0), make_record(seed=1, status="timeout", seconds_total=3600.0)]
+    assert tables.costs(one_panel(some)).cell("vanilla", "device time").value == pytest.approx(3650 / 3600)
+
+
+def test_a_record_without_times_is_no_zero_share():
+    blank = dict.fromkeys(("seconds_data", "seconds_stage1", "seconds_stage2", "seconds_eval", "seconds_total"))
+    table = tables.costs(one_panel([make_record(status="lost", **blank, peak_memory_host=None)]))
+    assert table.cell("vanilla", "stage 2").text == "—" and table.cell("vanilla", "peak host memory").value is None
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [([0.5], 3), ([12.3, 99.0], 1), ([1234.5], 0), ([2e-4, 0.5], 5), ([1e-9], None), ([], 2), ([0.0], 2)],
+)
+def test_decimals_keep_three_digits_of_the_smallest(values, places):
+    assert render.decimals(values) == places
+
+
+def test_special_characters_stay_text_in_every_format():
+    nasty = "a|b_c<d>&%$#{~^\\"
+    table = Table("t", nasty, nasty, (Column(nasty, "µm"),), ((nasty, (Cell(nasty, marks=("secondary",)),)),), (nasty,))
+    text = render.markdown(table)
+    assert text.count("a\\|b") == 5 and text.count("\\<d>") == 5 and " <d>" not in text
+    tex = render.latex(table)
+    assert r"a|b\_c<d>\&\%\$\#\{\textasciitilde{}\textasciicircum{}\textbackslash{}$^{*}$" in tex
+    assert "<d>" not in render.to_html(table) and "&lt;d&gt;" in render.to_html(table)
+
+
+def test_a_row_of_the_wrong_length_is_refused():
+    with pytest.raises(ValueError, match="1 cells for 2 columns"):
+        Table("t", "", "", (Column("a"), Column("b")), (("x", (Cell(),)),))

@@ -1,0 +1,305 @@
+"""The Slurm executor on a real Slurm: one node, started here on ports of its own and stopped at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.errors import SetupError
+from bench.launch import array, manifest, queue, slurm, status
+from bench.launch.one import Job, works
+from bench.launch.options import LaunchOptions
+from tests.fake_runner import make_cell, score_after
+from tests.slurm_one_node import cluster
+from tests.test_launch_inline import HERE, job_in
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+
+@pytest.fixture(scope="session")
+def one_node() -> Iterator[Path]:
+    """The configuration file of a running Slurm."""
+    reason = cluster.why_not()
+    if reason and not os.environ.get("BENCH_REQUIRE_SLURM"):
+        pytest.skip(reason)
+    assert reason is None, f"{reason}, and BENCH_REQUIRE_SLURM is set"
+    root = Path(tempfile.mkdtemp(prefix="bench-slurm-"))
+    try:
+        yield cluster.up(root)
+    finally:
+        cluster.down(root)
+
+
+@pytest.fixture(autouse=True)
+def environment(one_node, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(one_node))
+    monkeypatch.setenv("PYTHONPATH", str(HERE.parent))
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")  # no profile of whoever runs the tests
+    yield
+    subprocess.run(["scancel", "--quiet", "--signal=KILL", "--user=root"], check=False)
+    subprocess.run(["scancel", "--quiet", "--user=root"], check=False)
+    wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()), 30)
+
+
+UNPACKED = LaunchOptions(pack_minutes=0, quiet=True, cpus=1, memory_gb=1)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            shown = subprocess.run(["squeue", "-t", "all", "-r"], capture_output=True, text=True, check=False).stdout
+            raise AssertionError(f"not within {seconds} s\n{shown}")
+        time.sleep(0.2)
+
+
+def submit(job: Job, *cells, options: LaunchOptions = UNPACKED):
+    return slurm.submit(works(cells, job.store), job, options)
+
+
+def records(job: Job, *cells):
+    return [job.store.get(cell.key()) for cell in cells]
+
+
+def wait_for_records(job: Job, *cells, seconds: float = 60):
+    wait_for(lambda: all(record is not None for record in records(job, *cells)), seconds)
+    return records(job, *cells)
+
+
+def jobs_of(outcome) -> dict[str, str]:
+    """Cell id -> job id."""
+    return {cell: job for job, cells, _ in outcome.submitted.jobs() for cell in cells}
+
+
+def step_of(job: Job, cell) -> int:
+    path = job.store.work(cell.id) / "state.json"
+    return json.loads(path.read_text())[0] if path.exists() else 0
+
+
+def start_again(name: str) -> None:
+    """Slurm holds a requeued job for 120 s; an operator may say: now."""
+    wait_for(lambda: (queue.squeue() or {})[name].waits, 30)
+    subprocess.run(["scontrol", "update", f"JobId={name}", "StartTime=now"], check=True)
+
+
+def test_an_array_with_a_throttle_and_a_failing_cell_among_good_ones(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(i, steps=3, pause=0.4, do="fail" if i == 1 else "") for i in range(4)]
+    outcome = submit(job, *cells, options=replace(UNPACKED, array_parallelism=2))
+    assert outcome.results == []  # it returned without waiting
+    assert [len(a["elements"]) for a in outcome.submitted.plain["arrays"]] == [4]
+    most = 0
+
+    def finished() -> bool:
+        nonlocal most
+        most = max(most, sum(e.state == "RUNNING" for e in (queue.squeue() or {}).values()))
+        return all(record is not None for record in records(job, *cells))
+
+    wait_for(finished)
+    assert most == 2
+    assert [r["status"] for r in records(job, *cells)] == ["done", "failed", "done", "done"]
+    assert records(job, *cells)[0]["score"] == score_after(3)
+    # Job files can be changed by their owner alone, records are as readable as any other file.
+    folder = outcome.submitted.folder(0)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) & 0o077 for p in folder.glob("*.pkl")} == {0}
+    assert stat.S_IMODE(job.store.path(cells[0].key()).stat().st_mode) & 0o044 == 0o044
+
+
+def test_chunks_above_the_largest_array_share_one_throttle(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(i, steps=1) for i in range(13)]
+    assert queue.max_array_size() == 11
+    outcome = submit(job, *cells, options=replace(UNPACKED, array_parallelism=6))
+    assert [len(a["elements"]) for a in outcome.submitted.plain["arrays"]] == [11, 2]
+    assert sum(a["parallelism"] for a in outcome.submitted.plain["arrays"]) == 6
+    assert len(set(jobs_of(outcome).values())) == 13
+    assert {r["status"] for r in wait_for_records(job, *cells, seconds=120)} == {"done"}
+
+
+def test_packed_cells_run_one_after_another_in_one_job(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(i) for i in range(3)]
+    outcome = submit(job, *cells, options=LaunchOptions(quiet=True, cpus=1, memory_gb=1))
+    assert len(set(jobs_of(outcome).values())) == 1
+    done = wait_for_records(job, *cells)
+    assert len({r["host"] for r in done}) == 1  # the stand-in writes its process id there
+    assert {r["status"] for r in done} == {"done"}
+
+
+def test_preempted_and_plainly_requeued_cells_resume(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(i, steps=60, pause=0.1) for i in range(2)]
+    jobs = jobs_of(submit(job, *cells))
+    wait_for(lambda: all(step_of(job, cell) >= 3 for cell in cells))
+    preempted, requeued = (jobs[cell.id] for cell in cells)
+    for name in ("TERM", "USR2"):
+        subprocess.run(["scancel", f"--signal={name}", preempted], check=True)
+    subprocess.run(["scontrol", "requeue", requeued], check=True)  # as after a node failure: no warning signal
+    for name in (preempted, requeued):
+        start_again(name)
+    done = wait_for_records(job, *cells)
+    assert [(r["status"], r["attempts"], r["score"]) for r in done] == [("done", 2, score_after(60))] * 2
+    assert "attempt 2 starts at step" in (tmp_path / "results/work/logs" / f"{cells[0].id}.log").read_text()
+
+
+def test_a_time_limit_is_resumed_and_the_last_one_recorded(tmp_path, monkeypatch):
+    """Slurm's own time limit of one minute; its signal comes up to a minute before."""
+    monkeypatch.setattr(array, "OVERHEAD_MINUTES", 0)
+    job = job_in(tmp_path)
+    resumed, given_up = make_cell(0, steps=500, pause=0.1), make_cell(1, steps=5000, pause=0.1)
+    limits = {"pack_minutes": 0, "quiet": True, "cpus": 1, "memory_gb": 1, "time": 1, "signal_delay_s": 40}
+    name = jobs_of(submit(job, resumed, options=LaunchOptions(**limits, requeues=9)))[resumed.id]
+    submit(job, given_up, options=LaunchOptions(**limits, requeues=0))
+
+    def finished() -> bool:
+        entry = (queue.squeue() or {}).get(name)
+        if entry and entry.waits and entry.reason == "BeginTime":
+            subprocess.run(["scontrol", "update", f"JobId={name}", "StartTime=now"], check=False)
+        return all(record is not None for record in records(job, resumed, given_up))
+
+    wait_for(finished, 200)
+    first, second = records(job, resumed, given_up)
+    assert (first["status"], first["score"]) == ("done", score_after(500))
+    assert first["attempts"] >= 2
+    assert second["status"] == "timeout"
+    assert "timed-out too many times" in second["error"]["message"]
+
+
+def test_status_and_cancel(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(i, steps=3000, pause=0.05) for i in range(3)]
+    outcome = submit(job, *cells, options=replace(UNPACKED, array_parallelism=1))
+    wait_for(lambda: step_of(job, cells[0]) >= 2)
+    wait_for(lambda: status.rows(job.store)[0].progress.get("epoch", 0) > 1)
+    running, *pending = status.rows(job.store)
+    assert (running.cell, running.status, running.job) == (cells[0], "running", jobs_of(outcome)[cells[0].id])
+    assert "epoch" in running.detail
+    assert "left" in running.detail
+    assert [(row.status, row.detail) for row in pending] == [("pending", "JobArrayTaskLimit")] * 2
+    # Asked again, these cells are already in the queue.
+    again = submit(job, *cells)
+    assert again.submitted is None
+    assert {r.outcome for r in again.results} == {"skipped"}
+    assert "in the queue as job" in again.results[0].message
+
+    from bench.launch.cancel import cancel
+
+    assert len(cancel(job.store).jobs) == 3
+    wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()))
+    assert {row.status for row in status.rows(job.store)} <= {"missing", "lost"}
+    assert {row.detail for row in status.rows(job.store)} >= {"cancelled"}
+
+
+RACE = """
+import sys
+from pathlib import Path
+from tests.fake_runner import make_cell
+from tests.test_slurm import UNPACKED, submit
+from tests.test_launch_inline import job_in
+sys.stdin.readline()
+submit(job_in(Path(sys.argv[1])), *(make_cell(i, steps=4, pause=0.2) for i in range(3)))
+"""
+
+
+def test_two_submitters_racing_run_each_cell_once(tmp_path):
+    both = [
+        subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path)], stdin=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    time.sleep(3)
+    for each in both:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    assert [each.wait(60) for each in both] == [0, 0]
+    job, cells = job_in(tmp_path), [make_cell(i, steps=4, pause=0.2) for i in range(3)]
+    done = wait_for_records(job, *cells)
+    wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()))
+    assert [(r["status"], r["attempts"]) for r in done] == [("done", 1)] * 3
+    for cell in cells:
+        said = (job.store.work("logs") / f"{cell.id}.log").read_text()
+        assert said.count("attempt") == 1
+
+
+def test_a_hanging_cell_does_not_stop_the_others_of_its_element(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(0, do="hang"), make_cell(1)]
+    options = LaunchOptions(quiet=True, cpus=1, memory_gb=1, watchdog=2.0)
+    jobs = jobs_of(submit(job, *cells, options=options))
+    wait_for_records(job, cells[0])
+    start_again(jobs[cells[1].id])
+    hung, good = wait_for_records(job, *cells)
+    assert (hung["status"], good["status"]) == ("lost", "done")
+    assert "_misbehave" in (job.store.work("logs") / f"{cells[0].id}.log").read_text()
+
+
+def test_a_submitter_that_died_before_writing_the_job_ids_is_no_loss(tmp_path, monkeypatch):
+    job, cell = job_in(tmp_path), make_cell(0, steps=3000, pause=0.05)
+    monkeypatch.setattr(manifest.Manifest, "submitted", lambda *_: None)
+    submit(job, cell)
+    assert manifest.load_all(job.store)[0].plain["arrays"][0]["jobs"] is None
+    wait_for(lambda: status.rows(job.store)[0].status == "running")
+    assert queue.JOB_ID.fullmatch(status.rows(job.store)[0].job)
+
+
+def test_a_job_that_vanishes_is_lost_and_can_be_run_again(tmp_path):
+    job, cell = job_in(tmp_path), make_cell(0, steps=100, pause=0.05)
+    name = jobs_of(submit(job, cell))[cell.id]
+    wait_for(lambda: step_of(job, cell) >= 2)
+    subprocess.run(["scancel", "--signal=KILL", "--full", name], check=True)
+    wait_for(lambda: status.rows(job.store)[0].status == "lost")
+    submit(job, cell)
+    (record,) = wait_for_records(job, cell)
+    assert (record["status"], record["attempts"], record["score"]) == ("done", 2, score_after(100))
+
+
+def test_what_sbatch_refuses_is_one_clear_error_and_leaves_nothing_loose(tmp_path):
+    job = job_in(tmp_path)
+    options = LaunchOptions(quiet=True, partition="nowhere")
+    with pytest.raises(SetupError, match=r"sbatch refused: .*partition"):
+        submit(job, make_cell(0), options=options)
+    written = manifest.load_all(job.store)[0]
+    assert written.plain["arrays"][0]["jobs"] is None
+    assert not list(written.folder(0).glob("*.pkl"))
+
+
+def test_waiting_for_the_jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.5)
+    job = job_in(tmp_path)
+    cells = [make_cell(0), make_cell(1, do="fail"), make_cell(2, do="die")]
+    outcome = submit(job, *cells, options=replace(UNPACKED, wait=True))
+    assert {r.cell: r.outcome for r in outcome.results} == dict(zip(cells, ["done", "failed", "lost"], strict=True))
+
+
+def test_gpus_are_asked_for_and_given(tmp_path):
+    job = job_in(tmp_path)
+    cells = [make_cell(i, do="gpu", steps=2, pause=0.5) for i in range(2)]
+    submit(job, *cells, options=replace(UNPACKED, gpus=1))
+    assert {r["device"] for r in wait_for_records(job, *cells)} == {"0", "1"}
+
+
+def test_a_real_cell_through_the_front_door(tmp_path, monkeypatch):
+    """Stand-in generated before submission, no download in the job, record as from any other executor."""
+    from bench import launch
+    from bench.plan import Places
+    from tests.test_faults_training import tiny_cell
+
+    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.5)
+    places, cell = Places(tmp_path / "data", tmp_path / "results"), tiny_cell(epochs=1)
+    options = LaunchOptions(quiet=True, cpus=1, memory_gb=1, wait=True)
+    outcome = launch.run([cell], places, {}, "slurm", options, "the command")
+    assert [(r.outcome, r.message) for r in outcome.results] == [("done", "")]
+    assert (tmp_path / "data" / "generated" / "tiny").is_dir()
+    script = next(outcome.submitted.folder(0).glob("*_submission.sh")).read_text()
+    assert "HF_HUB_OFFLINE=1" in script
+    assert outcome.submitted.plain["command"] == "the command"

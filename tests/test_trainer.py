@@ -1,0 +1,253 @@
+"""The training loop: accumulation, schedules, budgets, divergence, and resuming bit for bit."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch import nn
+
+from bench.batches import Loader, order, rng
+from bench.budget import span_of
+from bench.checkpoint import Checkpoints, load_checked, save_checked
+from bench.settings import TrainerSettings
+from bench.trainer import Diverged, Trainer, accumulate, warmup_decay
+from methods.contract import MethodError
+from tasks.contract import ArraySplit
+
+CPU = torch.device("cpu")
+
+
+class Killed(BaseException):
+    """Stands in for kill -9: nothing in the trainer may catch it."""
+
+
+def data(n=22):
+    r = np.random.default_rng(0)
+    x = r.normal(size=(n, 3)).astype(np.float32)
+    noise = lambda x, g: x + 0.1 * torch.randn(x.shape, generator=g)  # noqa: E731
+    return Loader(ArraySplit(x, (x.sum(1, keepdims=True) ** 2).astype(np.float32), augment=noise), CPU)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
+
+
+def squared_error(model):
+    def gradient(batch):
+        loss = ((model(batch.x) - batch.y) ** 2).mean()
+        loss.backward()
+        return {"loss": loss}
+
+    return gradient
+
+
+def train(folder, *, kill_at=None, **changes):
+    """Two phases of a small run; killed after `kill_at` optimiser steps. Returns (trainer, model)."""
+    model = network()
+    settings = TrainerSettings(**{"lr": 1e-2, "batch_size": 4, "checkpoint_seconds": 0.0, **changes})
+    trainer = Trainer(model, data(), settings, 7, Checkpoints(folder), lambda word: None)
+    steps, gradient = [0], squared_error(model)
+
+    def counted(batch):
+        if kill_at is not None and steps[0] >= kill_at:
+            raise Killed
+        steps[0] += 1
+        return gradient(batch)
+
+    def after(epoch, row):
+        row["val"] = row["loss"]
+        if trainer.state.best_val is None or row["val"] < trainer.state.best_val:
+            trainer.state.best_epoch, trainer.state.best_val = epoch, row["val"]
+            trainer.best_weights = copy.deepcopy(model.state_dict())
+
+    if trainer.state.phase is None:
+        torch.manual_seed(1)  # dropout draws from the global generator; a checkpoint brings its own state
+    trainer.fit(
+        "warm", list(model[0].parameters()), counted, stage="stage1", epochs=2, lr=5e-3, lr_at=lambda e: 0.2 ** int(e)
+    )
+    trainer.fit("stage2", model.parameters(), counted, stage="stage2", epochs=3, lr=1e-2,
+                lr_at=lambda e: warmup_decay(e, 0.5, 3), after_epoch=after)  # fmt: skip
+    return trainer, model
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulation": 3}, {"optimizer": "sgd"}, {"clip": 0.1}])
+def test_a_run_killed_at_any_step_resumes_to_the_same_bits(tmp_path, changes):
+    whole, model = train(tmp_path / "whole", **changes)
+    for kill_at in range(0, 30, 4):  # of 30 micro-batches
+        folder = tmp_path / f"killed-{kill_at}"
+        with pytest.raises(Killed):
+            train(folder, kill_at=kill_at, **changes)
+        resumed, again = train(folder, **changes)
+        assert same(again, model), f"killed at step {kill_at}"
+        for stage in ("stage1", "stage2"):
+            strip = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.state.curves[stage]]
+            assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in whole.state.curves[stage]]
+        assert resumed.state.best_epoch == whole.state.best_epoch
+        assert all(torch.equal(resumed.best_weights[k], whole.best_weights[k]) for k in whole.best_weights)
+
+
+def test_being_killed_twice_is_no_worse_than_once(tmp_path):
+    _, model = train(tmp_path / "whole")
+    for kill_at in (5, 9, 4, 0):
+        with pytest.raises(Killed):
+            train(tmp_path / "again", kill_at=kill_at)
+    assert same(train(tmp_path / "again")[1], model)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    _, model = train(tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tmp_path / "hurt", kill_at=20)
+    newest = tmp_path / "hurt" / "checkpoint.pt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    trainer, again = train(tmp_path / "hurt")
+    assert same(again, model)
+    assert any("damaged" in problem for problem in trainer.checkpoints.problems)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_noticed(tmp_path):
+    save_checked(tmp_path / "c.pt", {"a": torch.arange(100)})
+    raw = bytearray((tmp_path / "c.pt").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (tmp_path / "c.pt").write_bytes(raw)
+    with pytest.raises(ValueError, match="damaged"):
+        load_checked(tmp_path / "c.pt")
+
+
+def test_a_checkpoint_never_runs_code(tmp_path):
+    import pickle
+
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    buffer = tmp_path / "raw"
+    torch.save({"state": Payload()}, buffer)
+    import zlib
+
+    payload = buffer.read_bytes()
+    head = b"bench-checkpoint 1 " + f"{zlib.crc32(payload):08x} {len(payload):016x}\n".encode()
+    (tmp_path / "checkpoint.pt").write_bytes(head + payload)
+    with pytest.raises(pickle.UnpicklingError):
+        load_checked(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "pwned").exists()
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+@hypothesis_settings(max_examples=25, deadline=None)
+def test_accumulation_leaves_the_gradient_of_the_whole_group(n, micro):
+    model, loader = network().eval(), data()
+    index = np.arange(n)
+    parts = np.split(index, range(micro, n, micro))
+    group = [(loader.get(p, None), len(p) / n) for p in parts]
+    parameters = list(model.parameters())
+    logs = accumulate(group, parameters, squared_error(model))
+    got = [p.grad.clone() for p in parameters]
+    whole = accumulate([(loader.get(index, None), 1.0)], parameters, squared_error(model))
+    for g, p in zip(got, parameters, strict=True):
+        torch.testing.assert_close(g, p.grad, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(logs["loss"], whole["loss"], rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_phase_does_not_train_stays_frozen_bit_for_bit(tmp_path):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    trainer = Trainer(model, data(), TrainerSettings(batch_size=4), 0, Checkpoints(tmp_path), lambda word: None)
+    trainer.fit(
+        "only the first",
+        model[0].parameters(),
+        squared_error(model),
+        stage="stage1",
+        epochs=2,
+        lr=0.1,
+        lr_at=lambda e: 1,
+    )
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) == (not name.startswith("0.")), name
+
+
+def test_the_schedule_rises_falls_and_never_goes_below_zero():
+    assert warmup_decay(0, 5, 60) == 0
+    assert warmup_decay(2.5, 5, 60) == 0.5
+    assert warmup_decay(5, 5, 60) == 1
+    assert warmup_decay(32.5, 5, 60) == pytest.approx(0.5)
+    assert warmup_decay(60, 5, 60) == 0 == warmup_decay(80, 5, 60)
+    assert warmup_decay(1000, 5, None) == 1
+
+
+def test_a_loss_that_is_not_finite_is_divergence_with_a_cure(tmp_path):
+    model = network()
+    trainer = Trainer(model, data(), TrainerSettings(optimizer="sgd"), 0, Checkpoints(tmp_path), lambda word: None)
+    with pytest.raises(Diverged, match=r"stage2, epoch \d+: loss = (nan|inf); a lower trainer.lr"):
+        trainer.fit(
+            "stage2", model.parameters(), squared_error(model), stage="stage2", epochs=50, lr=1e9, lr_at=lambda e: 1
+        )
+
+
+@pytest.mark.parametrize("budget", [5, 13, 40])
+def test_a_budget_in_steps_is_shared_by_both_stages_and_met_exactly(tmp_path, budget):
+    trainer, _ = train(tmp_path, batch_size=22, budget_steps=budget)
+    assert trainer.state.steps["stage1"] == 2
+    assert sum(trainer.state.steps.values()) == budget
+    assert trainer.state.curves["stage2"][0]["lr"] < 1e-2
+
+
+def test_a_budget_that_stage_1_used_up_is_an_error_with_a_cure():
+    with pytest.raises(MethodError, match="the whole budget of 10"):
+        span_of("stage2", 5, 10, None, 12, 3.0)
+    with pytest.raises(MethodError, match="raise --budget"):
+        span_of("stage2", 5, None, 2.0, 12, 3.0)
+
+
+def test_a_budget_in_seconds_ends_the_run_in_time(tmp_path):
+    trainer, _ = train(tmp_path, budget_seconds=0.5)
+    assert 0.4 < trainer.state.seconds["stage1"] + trainer.state.seconds["stage2"] < 5
+
+
+def test_every_epoch_sees_every_sample_once_in_another_order():
+    orders = [order(3, "stage2", epoch, 50) for epoch in range(3)]
+    assert all(sorted(o) == list(range(50)) for o in orders)
+    assert not np.array_equal(orders[0], orders[1])
+    assert np.array_equal(orders[1], order(3, "stage2", 1, 50))
+
+
+def test_generators_of_different_names_and_seeds_differ():
+    draws = {rng(*key).integers(2**62) for key in [(0, "a"), (0, "b"), (1, "a"), (0, "a", 1), (0, "a", "b")]}
+    assert len(draws) == 5
+
+
+def test_a_phase_with_its_own_batches_resumes_too(tmp_path):
+    def phases(folder, kill_at=None):
+        model = network()
+        trainer = Trainer(
+            model, data(), TrainerSettings(checkpoint_seconds=0.0), 0, Checkpoints(folder), lambda word: None
+        )
+        seen = []
+
+        def gradient(item):
+            if kill_at is not None and len(seen) == kill_at:
+                raise Killed
+            seen.append(item)
+            loss = (model[0].weight * item).pow(2).sum()
+            loss.backward()
+            return {"loss": loss}
+
+        trainer.fit("own", model[0].parameters(), gradient, stage="stage1", epochs=4, lr=0.1, lr_at=lambda e: 1,
+                    epoch_batches=lambda epoch: iter([epoch + 1.0, epoch + 2.0, epoch + 3.0]))  # fmt: skip
+        return model
+
+    expected = phases(tmp_path / "whole")
+    with pytest.raises(Killed):
+        phases(tmp_path / "killed", kill_at=7)
+    assert same(phases(tmp_path / "killed"), expected)
