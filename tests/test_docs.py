@@ -1,7 +1,8 @@
-"""The documentation: every command in it parses and names what exists; every command in a `bash` block runs as written.
+"""The documentation: every command in it parses, names what exists, and runs.
 
-Blocks marked `console` (with `$`) and indented ones need a network, a cluster, an installation or minutes: they are parsed
-only. What they show of plug-ins is run by test_plugins.py.
+Commands in a `bash` block run as written. Blocks marked `console` (with `$`) and indented ones need a network, a cluster,
+an installation or minutes: they are rehearsed, a run as its plan and a download as its dry run. What they show of plug-ins
+is run by test_plugins.py, and `pretrain` by test_pretrain.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 from bench import registry, settings, studies
 from bench.cli import VERBS, main
 from bench.models.backbones import BACKBONES
+from tests.record_factory import make_record, make_store
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
@@ -91,6 +93,51 @@ def test_bash_blocks_run_as_written(page, tmp_path, monkeypatch, capsys):
         code = main(words(found[1]))
         said = capsys.readouterr()
         assert code == 0, f"{page.name}: {line}\n{said.out[-2000:]}\n{said.err}"
+
+
+def rehearsed(command: str) -> list[str]:
+    """The same command without what needs a network, a cluster or minutes."""
+    verb, *rest = words(command)
+    if verb == "run":
+        return ["plan", *rest]
+    if rest[:1] == ["fetch"] and "--dry-run" not in rest:
+        return [verb, *rest, "--dry-run"]
+    if rest[:1] == ["generate"]:
+        return [verb, *rest, "--profile", "tiny"]
+    return [verb] if "--watch" in rest else [verb, *rest]
+
+
+REFUSED = {
+    "--official-only": r"no official data|weights are not here",
+    "run --methods": "Two ways on",
+    "cancel": "squeue does not answer",
+}
+"""What a command says on a machine without official data, published weights and a cluster."""
+
+
+RUN_AS_WRITTEN = {(page, COMMAND.match(line)[1].strip()) for page in PAGES for line in blocks(page)}  # type: ignore[index]
+REHEARSED = [
+    (page, command)
+    for page, command in EVERY
+    if (page, command) not in RUN_AS_WRITTEN
+    and words(command)
+    and words(command)[0] not in ("VERB", "pretrain")
+    and not {"NAME", *PLUGINS} & set(words(command))
+]
+
+
+@pytest.mark.parametrize(("page", "command"), REHEARSED, ids=lambda value: str(value)[:60])
+def test_a_command_that_takes_more_is_rehearsed(page, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("results", "other/results", "a/results", "b/results"):
+        make_store(tmp_path / folder, make_record(seed=len(folder)))
+    code = main(rehearsed(command))
+    said = capsys.readouterr()
+    refused = [message for part, message in REFUSED.items() if part in command]
+    if refused:
+        assert code != 0 and re.search(refused[0], said.err), f"{code}\n{said.err}"
+    else:
+        assert code == 0, f"{said.out[-2000:]}\n{said.err}"
 
 
 def test_links_lead_somewhere():
