@@ -57,7 +57,7 @@ RECORD: Mapping[str, Key] = {
     "val_score": Key(_number, "validation score at that epoch", True),
     "metrics": Key(_dict, "every metric of the reported model on test: name -> {value, unit, higher_is_better}"),
     "metrics_last": Key(_dict, "the same after the last epoch"),
-    "trivial": Key(_dict, "the trivial predictor on the same split: {name, score, metrics}"),
+    "trivial": Key(_dict, "the best trivial predictor on the same split: {name, score, metrics, all: {name: score}}"),
     "beats_trivial": Key((bool,), "whether `score` is better than the trivial predictor's", True),
     "data": Key(_dict, "{fingerprint, files, sizes: {train, val, test}, input_shape, output_shape, notes}"),
     "weights": Key(_text, "what the body started from, e.g. 'pretrained: ...' or 'random, seed 0'", True),

@@ -155,7 +155,7 @@ class Task:
     more_metrics: tuple[str, ...]
     """Also computed and kept in the record."""
     trivial: str
-    """The predictor that looks at no input: a name in `tasks.trivial.PREDICTORS`."""
+    """The predictor that learns nothing: a name in `tasks.trivial.PREDICTORS`; a record has all that apply beside it."""
     backbone: str
     """The published backbone: `swin_base` or `roberta_base`."""
     splits: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Predictors that look at no input (or repeat it): the score that a trained model has to beat.
+"""Predictors that learn nothing of how input and target hang together: the score that a trained model has to beat.
 
 `PREDICTORS[name](train, test, output_shape)` returns predictions (n_test, *output_shape) in the form of a model's
 output: logits for classes and labels, physical units for dense targets. Lazy splits are walked in batches; no predictor
@@ -64,11 +64,19 @@ def label_prior(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.
 
 
 def persistence(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.ndarray:
-    """The input itself, where input and output have the same shape."""
-    out = np.concatenate([batch.x for batch in _batches(test, _batch_size(output_shape))])
+    """The input itself, in the units of the file, where input and output have the same shape."""
+    # An in-memory split keeps its inputs as stored; `batch` would give them out standardised.
+    stored = test.x if isinstance(test, ArraySplit) else None
+    out = np.concatenate([b.x for b in _batches(test, _batch_size(output_shape))]) if stored is None else stored
     if out.shape[1:] != tuple(output_shape):
         raise ValueError(f"persistence needs inputs shaped like the output {output_shape}, not {out.shape[1:]}")
-    return out
+    return out.astype(np.float32)
+
+
+def input_mean(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.ndarray:
+    """Each input's own mean over its points, channel by channel: what is left of a field that has settled."""
+    x = persistence(train, test, output_shape)
+    return np.broadcast_to(x.mean(axis=tuple(range(2, x.ndim)), keepdims=True, dtype=np.float64), x.shape)
 
 
 def all_negative(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.ndarray:
@@ -81,5 +89,14 @@ PREDICTORS: dict[str, Callable[[Split, Split, tuple[int, ...]], np.ndarray]] = {
     "majority": majority,
     "label_prior": label_prior,
     "persistence": persistence,
+    "input_mean": input_mean,
     "all_negative": all_negative,
 }
+ALSO = {"mean": ("persistence", "input_mean")}
+"""What else a task is measured against that names this predictor, where its inputs have the shape of its targets. A
+field that has settled is its input's mean (Burgers), and the training mean alone would not show it."""
+
+
+def names_for(own: str, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The predictors that apply to a task which names `own`, that one first."""
+    return (own, *(ALSO.get(own, ()) if tuple(input_shape) == tuple(output_shape) else ()))

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bench.scoring import trivial_scores
 from bench.settings import resolve
 from methods.contract import Method
+from tasks.contract import Request
 from tasks.losses import LOSSES
 from tasks.metrics import METRICS
-from tasks.trivial import PREDICTORS
-from tests.pde_helpers import NAMES, TASKS
+from tasks.trivial import PREDICTORS, names_for
+from tests.pde_helpers import NAMES, TASKS, tiny
 
 # name: optimiser, lr, weight decay, momentum, epochs, warm-up, clip, target_seq_len, loss, backbone
 PUBLISHED = {
@@ -110,3 +113,25 @@ def test_reading_the_task_list_imports_nothing_heavy():
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_settled_solution_is_told_by_the_input_mean_beside_the_training_mean(tmp_path):
+    """Burgers at nu = 1 ends at its input's mean: the training mean alone would let any model look good."""
+    tiny("burgers", tmp_path)
+    data = TASKS["burgers"].read(Request(tmp_path))
+    trivial = trivial_scores(TASKS["burgers"], data, ["nrmse", "rmse"])
+    assert list(trivial["all"]) == ["mean", "persistence", "input_mean"]
+    assert trivial["all"]["mean"] > 0.5 and trivial["all"]["input_mean"] < 1e-3
+    assert (trivial["name"], trivial["score"]) == ("input_mean", trivial["all"]["input_mean"])
+    assert trivial["metrics"]["nrmse"]["value"] == trivial["score"] and trivial["metrics"]["rmse"]["value"] < 1e-3
+
+
+def test_persistence_is_in_the_units_of_the_target_where_inputs_are_standardised(tmp_path):
+    tiny("cfd_1d", tmp_path)
+    data = TASKS["cfd_1d"].read(Request(tmp_path))
+    stored, given = data.test.x, data.test.batch(np.arange(len(data.test)), None).x
+    assert not np.allclose(stored, given)
+    for name, expected in (("persistence", stored), ("input_mean", stored.mean(axis=2, keepdims=True) + 0 * stored)):
+        assert np.allclose(PREDICTORS[name](data.train, data.test, data.output_shape), expected)
+    assert names_for("mean", (3, 85, 85), (1, 85, 85)) == ("mean",)
+    assert names_for("all_negative", (1, 8, 8), (1, 8, 8)) == ("all_negative",), "logits are no inputs"
