@@ -42,15 +42,16 @@ def run(
     runtime: Mapping[str, Any],
     progress: Progress | None = None,
     passthrough: tuple[type[BaseException], ...] = (),
+    command: str = "",
 ) -> Record:
-    """Run a cell and write its record; a failure is a record too.
+    """Run a cell and write its record; a failure is a record too. `command` is what the user typed.
 
     Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt and `passthrough` exceptions leave the
     checkpoints in place and propagate; so does OSError when the record itself cannot be written.
     """
     store = Store(places.results_dir)
     work = store.work(cell.id)
-    draft = begin(cell, work, runtime)
+    draft = begin(cell, work, runtime, command)
     curves: dict[str, Any] = {}
     retries: dict[str, Any] = {}
     while True:
@@ -309,14 +310,16 @@ def _score(
 # -- around the run ---------------------------------------------------------------------------------------------------
 
 
-def failure_record(cell: Cell, places: Places, runtime: Mapping[str, Any], status: str, error: BaseException) -> Record:
+def failure_record(
+    cell: Cell, places: Places, runtime: Mapping[str, Any], status: str, error: BaseException, command: str = ""
+) -> Record:
     """Write and return the record of a cell that ended outside of `run` (time limit, lost worker).
 
     Its checkpoints stay, so that a retry goes on from there.
     """
     store = Store(places.results_dir)
     work = store.work(cell.id)
-    draft = draft_of(cell, work, runtime)
+    draft = draft_of(cell, work, runtime, command)
     fail(draft, status, error)
     store.write(draft)
     return draft

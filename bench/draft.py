@@ -19,16 +19,19 @@ from bench.trainer import Diverged
 from tasks.metrics import METRICS
 
 
-def begin(cell: Cell, work: Path, runtime: Mapping[str, Any]) -> Record:
+def begin(cell: Cell, work: Path, runtime: Mapping[str, Any], command: str = "") -> Record:
     """A record with everything that is known before anything runs; counts the attempt."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "attempts").open("a") as handle:
         handle.write(f"{now()} {socket.gethostname()}\n")
-    return draft_of(cell, work, runtime)
+    return draft_of(cell, work, runtime, command)
 
 
-def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any]) -> Record:
-    """A record with everything that is known before anything runs, and the attempts counted so far."""
+def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any], command: str = "") -> Record:
+    """A record with everything that is known before anything runs, and the attempts counted so far.
+
+    `command` is what the user typed; by default this process's own command line.
+    """
     attempts = work / "attempts"
     task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
     config = plan.resolve(cell, runtime)
@@ -87,7 +90,7 @@ def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any]) -> Record:
         "packages": machine.packages(),
         "git": machine.git(),
         "code": {"task": registry.source_hash(task), "method": registry.source_hash(method)},
-        "command": machine.command(),
+        "command": command or machine.command(),
         "start": now(),
         "end": now(),
         "analysis": {},

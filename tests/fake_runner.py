@@ -38,7 +38,7 @@ def attempts_of(work: Path) -> int:
     return len((work / "attempts").read_text().splitlines())
 
 
-def run(cell, places, runtime, progress=None, passthrough=()):
+def run(cell, places, runtime, progress=None, passthrough=(), command=""):
     store, options = Store(places.results_dir), dict(cell.overrides)
     work = store.work(cell.id)
     work.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def run(cell, places, runtime, progress=None, passthrough=()):
         raise
     except ValueError as error:
         return _write(store, cell, "failed", {"type": "ValueError", "message": str(error), "traceback": "", "log": ""})
-    return _write(store, cell, "done", None, score)
+    return _write(store, cell, "done", None, score, command)
 
 
 def _steps(cell, work, options, progress):
@@ -85,12 +85,12 @@ def _misbehave(do, work, step):
         time.sleep(3600)
 
 
-def failure_record(cell, places, runtime, status, error):
+def failure_record(cell, places, runtime, status, error, command=""):
     plain = {"type": type(error).__name__, "message": str(error), "traceback": "", "log": ""}
-    return _write(Store(places.results_dir), cell, status, plain)
+    return _write(Store(places.results_dir), cell, status, plain, command=command)
 
 
-def _record(cell, status, error, score, attempts=1):
+def _record(cell, status, error, score, attempts, command):
     plain = {
         **cell.key(),
         "overrides": dict(cell.overrides),
@@ -100,6 +100,7 @@ def _record(cell, status, error, score, attempts=1):
         "protocol": cell.protocol,
         "origin": cell.origin,
         "host": f"pid{os.getpid()}",
+        "command": command or "python -m bench run",
     }
     if dict(cell.overrides)["fake.do"] == "gpu":
         plain["device"] = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
@@ -109,7 +110,7 @@ def _record(cell, status, error, score, attempts=1):
     return make_record(**plain, score=score, end=now)
 
 
-def _write(store, cell, status, error, score=None):
-    record = _record(cell, status, error, score, attempts_of(store.work(cell.id)))
+def _write(store, cell, status, error, score=None, command=""):
+    record = _record(cell, status, error, score, attempts_of(store.work(cell.id)), command)
     store.write(record)
     return record

@@ -42,6 +42,13 @@ def test_all_cells_run_in_order_of_asking_whatever_fails(tmp_path):
     assert "attempt 2 starts at step 1" in log_path(Store(tmp_path / "results"), cells[3].id).read_text()
 
 
+def test_a_record_says_what_the_user_typed_and_not_what_the_worker_was_started_with(tmp_path):
+    job = dataclasses.replace(job_in(tmp_path), command="python -m bench run --suite quick --executor local")
+    results = local.run(works([make_cell(0), make_cell(1, do="die")], job.store), job, Silent(), 1, 60.0)
+    assert [r.outcome for r in results] == ["done", "lost"]
+    assert {r.record["command"] for r in results} == {job.command}
+
+
 def test_two_at_once(tmp_path):
     begun = time.monotonic()
     results = run_cells(tmp_path, *(make_cell(i, steps=4, pause=0.5) for i in range(4)), jobs=4)

@@ -257,7 +257,7 @@ def test_parameters_are_those_that_submitit_knows():
 def test_folders_that_sbatch_cannot_take(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm.shutil, "which", lambda name: "/usr/bin/" + name)
     with pytest.raises(UsageError, match="cannot take a path"):
-        slurm.run([], Job("/d", f"{tmp_path}/100%j", {}), LaunchOptions(), "")
+        slurm.run([], Job("/d", f"{tmp_path}/100%j", {}), LaunchOptions())
 
 
 def test_job_files_in_a_folder_that_others_can_change_are_refused(tmp_path):

@@ -51,19 +51,19 @@ def run(
 ) -> Outcome:
     """Run cells by one of the executors (`inline`, `local`, `slurm`).
 
-    `places` has `data_dir` and `results_dir`. A failing cell stops no other. Slurm returns as soon as the jobs are
+    `places` has `data_dir` and `results_dir`; `command` is what the user typed. A failing cell stops no other. Slurm returns as soon as the jobs are
     submitted, unless `options.wait`. KeyboardInterrupt is raised again with every checkpoint kept.
     """
     from bench.launch.one import Job, works
     from bench.launch.progress import display
 
     options = options or LaunchOptions()
-    job = Job.of(places, runtime)
+    job = Job.of(places, runtime, command)
     todo = works(cells, job.store)
     if executor == "slurm":
         from bench.launch import slurm
 
-        outcome = slurm.run(todo, job, options, command)
+        outcome = slurm.run(todo, job, options)
         if options.wait and not options.quiet:
             say(outcome)
         return outcome

@@ -47,11 +47,14 @@ class Job:
     results_dir: str
     runtime: Mapping[str, Any]
     runner: str = RUNNER
+    command: str = ""
+    """What the user typed, for the records; a worker's own command line says nothing."""
 
     @classmethod
-    def of(cls, places: Places, runtime: Mapping[str, Any], runner: str = RUNNER) -> Job:
+    def of(cls, places: Places, runtime: Mapping[str, Any], command: str = "") -> Job:
         """A job with absolute paths, since a process on another machine starts in a folder of its own choice."""
-        return cls(str(places.data_dir.absolute()), str(places.results_dir.absolute()), dict(runtime), runner)
+        folders = str(places.data_dir.absolute()), str(places.results_dir.absolute())
+        return cls(*folders, dict(runtime), command=command)
 
     @property
     def store(self) -> Store:
@@ -123,7 +126,7 @@ def run_one(
             reporter = Reporter(folder, lambda _: claim.verify(), *forward)
             with _logged(log_path(store, cell.id)) if log else contextlib.nullcontext():
                 runner = importlib.import_module(job.runner)
-                record = runner.run(cell, job.places(), job.runtime, reporter, passthrough)
+                record = runner.run(cell, job.places(), job.runtime, reporter, passthrough, job.command)
         except OSError as error:
             return _unwritten(cell, error)
     return ended(cell, store, record)
@@ -159,7 +162,7 @@ def record_failure(cell: Cell, job: Job, status: str, error: BaseException) -> R
     """Record that a cell ended outside of its own run (`timeout`, `lost`)."""
     runner = importlib.import_module(job.runner)
     try:
-        record = runner.failure_record(cell, job.places(), job.runtime, status, error)
+        record = runner.failure_record(cell, job.places(), job.runtime, status, error, job.command)
     except OSError as problem:
         return Result(cell, "unwritten", f"{status} ({error}), and no record could be written: {problem}")
     return ended(cell, job.store, record)

@@ -92,7 +92,7 @@ def describe(what: Submission) -> str:
     return "\n".join(lines)
 
 
-def run(todo: Sequence[Work], job: Job, options: LaunchOptions, command: str) -> Outcome:
+def run(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
     """Submit the cells and return, or with `options.wait` stay until none is waiting or running."""
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise SetupError("--executor slurm: no sbatch on this machine; use a login node, or --executor local")
@@ -104,10 +104,10 @@ def run(todo: Sequence[Work], job: Job, options: LaunchOptions, command: str) ->
     made = prepare([work.cell for work in todo], Path(job.data_dir))
     if made and not options.quiet:
         print(f"stand-ins generated for {', '.join(made)}")
-    return submit(todo, job, options, command)
+    return submit(todo, job, options)
 
 
-def submit(todo: Sequence[Work], job: Job, options: LaunchOptions, command: str = "") -> Outcome:
+def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
     """`run` for cells whose data and weights are known to be there."""
     fresh, skipped = _not_queued(todo, job)
     if not options.quiet:
@@ -116,7 +116,7 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions, command: str 
     if not fresh:
         return Outcome(skipped)
     plan = submission(fresh, job, options)
-    written = _submit(plan, job, options, command)
+    written = _submit(plan, job, options)
     if not options.quiet:
         print(describe(plan))
         print(f"manifest: {written.path}")
@@ -144,13 +144,13 @@ def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result
     return fresh, skipped
 
 
-def _submit(plan: Submission, job: Job, options: LaunchOptions, command: str) -> Manifest:
+def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
     """Write the manifest, call sbatch for each array, and write down the job ids after each call."""
     from bench.machine import git
 
     state = git()
     written = manifest.new(
-        job.store, plan.arrays, command=command, git=state, host=socket.gethostname(), shared=asdict(job)
+        job.store, plan.arrays, command=job.command, git=state, host=socket.gethostname(), shared=asdict(job)
     )
     leaders: list[str] = []
     for index, array in enumerate(plan.arrays):
