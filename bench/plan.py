@@ -170,7 +170,7 @@ def split_roles(given: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]]
                 raise unknown("setting", name, settings.all_names())
             role = by_name[key].metadata["role"]
         if role == "runtime":
-            runtime[name] = value
+            runtime[name] = getattr(settings.apply(section, cls(), {key: value}), key)  # type: ignore[misc]
         else:
             identity_pairs.append((name, value))
     return identity_pairs, runtime

@@ -9,6 +9,8 @@ Imports nothing heavy.
 from __future__ import annotations
 
 import functools
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -18,14 +20,14 @@ from typing import Any, Literal, get_args, get_origin
 from bench.errors import UsageError, unknown
 
 
-def identity(default: Any, meaning: str) -> Any:
-    """A field that changes what is computed, and so the id of a cell."""
-    return field(default=default, metadata={"help": meaning, "role": "identity"})
+def identity(default: Any, meaning: str, allowed: str | None = None) -> Any:
+    """A field that changes what is computed, and so the id of a cell. `allowed`: see `refuse_outside`."""
+    return field(default=default, metadata={"help": meaning, "role": "identity", "allowed": allowed})
 
 
-def runtime(default: Any, meaning: str) -> Any:
-    """A field that changes how or where it is computed, never the id of a cell."""
-    return field(default=default, metadata={"help": meaning, "role": "runtime"})
+def runtime(default: Any, meaning: str, allowed: str | None = None) -> Any:
+    """A field that changes how or where it is computed, never the id of a cell. `allowed`: see `refuse_outside`."""
+    return field(default=default, metadata={"help": meaning, "role": "runtime", "allowed": allowed})
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,33 @@ class TrainerSettings:
     """Stage 2, and what both stages share."""
 
     optimizer: Literal["adam", "adamw", "sgd"] = identity("adamw", "optimiser of both stages")
-    lr: float = identity(1e-4, "peak learning rate")
-    weight_decay: float = identity(0.0, "weight decay (L2 for adam and sgd, decoupled for adamw)")
-    momentum: float = identity(0.9, "momentum of sgd")
-    beta1: float = identity(0.9, "first Adam beta")
-    beta2: float = identity(0.98, "second Adam beta")
-    batch_size: int = identity(32, "samples per micro-batch")
-    accumulation: int = identity(1, "micro-batches per optimiser step; the loss is divided by it")
-    epochs: int = identity(60, "epochs of stage 2")
-    warmup_epochs: float = identity(0.0, "epochs of linear warm-up from 0")
-    decay_epochs: float | None = identity(None, "epoch at which the linear decay reaches 0; None: no decay")
-    clip: float | None = identity(None, "largest norm of the whole gradient; None: no clipping")
-    eval_batch_size: int = identity(256, "samples per forward pass at evaluation (no effect on whole-split metrics)")
-    eval_every: int = identity(1, "epochs between evaluations on validation")
+    lr: float = identity(1e-4, "peak learning rate", "[0, inf)")
+    weight_decay: float = identity(0.0, "weight decay (L2 for adam and sgd, decoupled for adamw)", "[0, inf)")
+    momentum: float = identity(0.9, "momentum of sgd", "[0, 1)")
+    beta1: float = identity(0.9, "first Adam beta", "[0, 1)")
+    beta2: float = identity(0.98, "second Adam beta", "[0, 1)")
+    batch_size: int = identity(32, "samples per micro-batch", "[1, inf)")
+    accumulation: int = identity(1, "micro-batches per optimiser step; the loss is divided by it", "[1, inf)")
+    epochs: int = identity(60, "epochs of stage 2", "[0, inf)")
+    warmup_epochs: float = identity(0.0, "epochs of linear warm-up from 0", "[0, inf)")
+    decay_epochs: float | None = identity(None, "epoch at which the linear decay reaches 0; None: no decay", "(0, inf)")
+    clip: float | None = identity(None, "largest norm of the whole gradient; None: no clipping", "(0, inf)")
+    eval_batch_size: int = identity(
+        256, "samples per forward pass at evaluation (no effect on whole-split metrics)", "[1, inf)"
+    )
+    eval_every: int = identity(1, "epochs between evaluations on validation", "[1, inf)")
     track_test: bool = identity(False, "also read the test set every epoch: an oracle, never used to select")
     precision: Literal["auto", "fp32", "tf32", "bf16"] = identity("auto", "auto: bf16 on GPUs that have it, else fp32")
-    budget_steps: int | None = identity(None, "optimiser steps that both stages may take together; None: by epochs")
-    budget_seconds: float | None = identity(None, "seconds that both stages may take together; None: by epochs")
+    budget_steps: int | None = identity(
+        None, "optimiser steps that both stages may take together; None: by epochs", "[1, inf)"
+    )
+    budget_seconds: float | None = identity(
+        None, "seconds that both stages may take together; None: by epochs", "(0, inf)"
+    )
     recompute: bool = identity(False, "activation checkpointing of the encoder: less memory, one more forward pass")
     compile: bool = runtime(False, "torch.compile the training step")
-    device: str = runtime("auto", "auto, cpu, cuda, cuda:0, ...")
-    checkpoint_seconds: float = runtime(60.0, "at most this long between two checkpoints")
+    device: str = runtime("auto", "auto, cpu, cuda, cuda:0, ...", "auto|cpu|cuda(:[0-9]+)?")
+    checkpoint_seconds: float = runtime(60.0, "at most this long between two checkpoints", "[0, inf)")
     deterministic: bool = runtime(True, "only deterministic kernels (a GPU may still differ between models)")
     retry_out_of_memory: bool = runtime(False, "out of memory: go on with half the batch and double the accumulation")
 
@@ -62,9 +70,9 @@ class TrainerSettings:
 class Stage1Settings:
     """Stage 1 as the task's published recipe has it; a method's own options come first."""
 
-    epochs: int = identity(60, "epochs of stage 1")
-    lr_scale: float = identity(10.0, "learning rate of stage 1 as a multiple of trainer.lr")
-    max_samples: int = identity(128, "target samples per class in one alignment step (ORCA)")
+    epochs: int = identity(60, "epochs of stage 1", "[0, inf)")
+    lr_scale: float = identity(10.0, "learning rate of stage 1 as a multiple of trainer.lr", "[0, inf)")
+    max_samples: int = identity(128, "target samples per class in one alignment step (ORCA)", "[1, inf)")
 
 
 @dataclass(frozen=True)
@@ -75,15 +83,17 @@ class ModelSettings:
     dense_head: Literal["linear", "pooled"] = identity(
         "linear", "predictor for dense targets; pooled is the published one"
     )
-    target_seq_len: int = identity(512, "most tokens that the 1D embedder makes")
-    drop_path: float = identity(0.0, "stochastic depth of a vision body")
+    target_seq_len: int = identity(512, "most tokens that the 1D embedder makes", "[1, inf)")
+    drop_path: float = identity(0.0, "stochastic depth of a vision body", "[0, 1)")
 
 
 @dataclass(frozen=True)
 class SourceSettings:
     """Labelled data of the backbone's own modality."""
 
-    name: str = identity("auto", "source data set; auto: the best one that is here")
+    name: Literal["auto", "cifar10", "digits", "fashion_mnist", "topics"] = identity(
+        "auto", "source data set; auto: the best one that is here"
+    )
     corrupt: Literal["none", "permuted_labels", "noise"] = identity(
         "none", "control arms: shuffle labels, or replace inputs by noise"
     )
@@ -93,8 +103,8 @@ class SourceSettings:
 class DataSettings:
     """The task's data."""
 
-    samples: int | None = identity(None, "samples to generate for a stand-in; None: the profile's number")
-    limit: int | None = identity(None, "use at most this many training samples")
+    samples: int | None = identity(None, "samples to generate for a stand-in; None: the profile's number", "[1, inf)")
+    limit: int | None = identity(None, "use at most this many training samples", "[1, inf)")
     allow_stale: bool = identity(False, "accept files known to be wrong (old Advection downloads)")
 
 
@@ -160,9 +170,26 @@ def convert(name: str, value: Any, kind: Any) -> Any:
             number = kind(value)
         except (TypeError, ValueError):
             number = None
-        if number is not None and (kind is not int or float(value) == number):
+        if number is not None and (kind is str or (math.isfinite(number) and float(value) == number)):
             return number
-    raise UsageError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")
+    raise UsageError(f"{name}={value!r}: expected {WORDS.get(kind, kind)}")
+
+
+WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+
+
+def refuse_outside(name: str, value: Any, allowed: str | None) -> None:
+    """UsageError unless a number lies in the interval `allowed`, as `[0, 1)`, or text fits it as a regular expression."""
+    if allowed is None or value is None:
+        return
+    if isinstance(value, str):
+        fits = re.fullmatch(allowed, value) is not None
+    else:
+        low, high = map(float, allowed[1:-1].split(","))
+        above = value >= low if allowed[0] == "[" else value > low
+        fits = above and (value <= high if allowed[-1] == "]" else value < high)
+    if not fits:
+        raise UsageError(f"{name}={value}: expected {allowed if isinstance(value, str) else f'a value in {allowed}'}")
 
 
 @functools.cache
@@ -172,12 +199,14 @@ def _kinds(cls: Any) -> dict[str, Any]:
 
 def apply(section: str, current: Any, values: Mapping[str, Any]) -> Any:
     """The dataclass `current` with `values` (by field name) converted and put in."""
-    kinds = _kinds(type(current))  # type: ignore[arg-type]
-    known = {f.name for f in fields(current)}
-    for key in values:
+    kinds, known = _kinds(type(current)), {f.name: f for f in fields(current)}  # type: ignore[arg-type]
+    changed = {}
+    for key, value in values.items():
         if key not in known:
             raise unknown(f"setting in {section!r}", key, known)
-    return replace(current, **{k: convert(f"{section}.{k}", v, kinds[k]) for k, v in values.items()})
+        changed[key] = convert(f"{section}.{key}", value, kinds[key])
+        refuse_outside(f"{section}.{key}", changed[key], known[key].metadata.get("allowed"))
+    return replace(current, **changed)
 
 
 def split_dotted(dotted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -53,7 +53,7 @@ def test_every_verb_has_help():
         (["run", "--tasks", "advectoin"], "did you mean advection"),
         (["run", "--suite", "quick", "--methods", "monna"], "did you mean mona"),
         (["run", "--suite", "quick", "--set", "trainer.lr"], "expected NAME=VALUE"),
-        (["run", "--suite", "quick", "--set", "trainer.lr=fast"], "expected float"),
+        (["run", "--suite", "quick", "--set", "trainer.lr=fast"], "expected a finite number"),
         (["run", "--suite", "quick", "--budget", "hours=3"], "expected steps=N or seconds=S"),
         (["describe", "swin_bse"], "did you mean swin_base"),
         (["list", "taks"], "did you mean tasks"),

@@ -31,13 +31,21 @@ def test_later_layers_win_and_text_is_converted_by_the_declared_type():
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("trainer.lr", "fast", "trainer.lr='fast': expected float"),
-        ("trainer.epochs", "2.5", "trainer.epochs='2.5': expected int"),
+        ("trainer.lr", "fast", "trainer.lr='fast': expected a finite number"),
+        ("trainer.lr", "nan", "trainer.lr='nan': expected a finite number"),
+        ("trainer.lr", "-1", "trainer.lr=-1.0: expected a value in [0, inf)"),
+        ("trainer.epochs", "2.5", "trainer.epochs='2.5': expected a whole number"),
+        ("trainer.beta1", "1", "trainer.beta1=1.0: expected a value in [0, 1)"),
+        ("trainer.clip", "0", "trainer.clip=0.0: expected a value in (0, inf)"),
+        ("trainer.batch_size", "0", "trainer.batch_size=0: expected a value in [1, inf)"),
+        ("data.limit", "-3", "data.limit=-3: expected a value in [1, inf)"),
+        ("trainer.device", "gpu", "trainer.device=gpu: expected auto|cpu|cuda"),
+        ("source.name", "digit", "did you mean digits"),
         ("trainer.optimizer", "adamm", "did you mean adam"),
         ("trainer.epoch", "1", "did you mean epochs"),
         ("trainr.lr", "1", "did you mean trainer.lr"),
         ("method.alhpa", "1", "did you mean alpha"),
-        ("method.on", "maybe", "expected bool"),
+        ("method.on", "maybe", "expected true or false"),
         ("method.preset", "hott", "did you mean hot"),
     ],
 )
@@ -67,3 +75,12 @@ def test_flatten_and_resolve_are_inverse(lr, epochs, track):
     once = settings.resolve(Sample, given_)
     again = settings.resolve(Sample, settings.flatten(once))
     assert again == once
+
+
+def test_every_default_is_allowed_and_every_source_can_be_named():
+    from typing import get_args, get_type_hints
+
+    from bench.sources import SOURCES
+
+    settings.resolve(Sample, settings.flatten(settings.resolve(Sample)))
+    assert set(get_args(get_type_hints(settings.SourceSettings)["name"])) == {"auto", *SOURCES}
