@@ -69,6 +69,15 @@ def test_fetch_reports_a_wrong_file_and_goes_on_with_the_next_task(tmp_path, cap
     assert code == 1 and [row["state"] for row in found] == ["failed", "would fetch"]
 
 
+def test_an_error_page_under_a_files_name_is_no_official_file(tmp_path, capsys):
+    page = tmp_path / "challenge2017.pkl"
+    page.write_bytes(b"<html>403 Forbidden</html>")
+    where = ("--data-dir", str(tmp_path), "--tasks", "ecg")
+    for action, code, state in (("status", 1, "differs"), ("verify", 1, "differs"), ("fetch", 1, "failed")):
+        found = rows(capsys, action, *where)
+        assert found[0] == code and found[1][0]["state"] == state and "a web page" in found[1][0]["detail"]
+
+
 def test_unknown_names_are_refused_with_the_nearest(tmp_path, capsys):
     assert main(["data", "status", "--tasks", "advektion", "--data-dir", str(tmp_path)]) == 2
     assert "did you mean advection" in capsys.readouterr().err

@@ -164,3 +164,25 @@ def test_verdicts_that_need_no_checksum(tmp_path):
     wrong = verify(path, File("a.npy", 4), tmp_path)
     assert (wrong.status, wrong.detail) == ("differs", "3 bytes, published are 4")
     assert verify(tiny("burgers", tmp_path), TASKS["burgers"].files[0], tmp_path).status == "generated"
+
+
+def test_a_web_page_saved_as_data_is_told_without_a_checksum(tmp_path):
+    """Dead links of NAS-Bench-360 leave an error body under the file's name; nothing is published to compare with."""
+    path = tmp_path / "ecg" / "challenge2017.pkl"
+    path.parent.mkdir()
+    for page in (b"<!DOCTYPE html><html>Quota exceeded</html>", b'\n<?xml version="1.0"?><Error>AccessDenied</Error>'):
+        path.write_bytes(page)
+        verdict = verify(path, File("ecg/challenge2017.pkl"), tmp_path, compute=False)
+        assert verdict == verifying.Verdict("differs", "a web page (an error message saved as data)")
+    path.write_bytes(b"<not a page")
+    assert verify(path, File("ecg/challenge2017.pkl"), tmp_path).status == "unknown"
+
+
+def test_a_record_says_what_is_known_of_an_official_file(tmp_path):
+    path, file = tmp_path / "a.npy", File("a.npy", None, None, "sha256:" + hashlib.sha256(b"123").hexdigest())
+    path.write_bytes(b"123")
+    assert verifying.in_words(path, file, tmp_path) == "not verified"
+    verify(path, file, tmp_path)
+    assert verifying.in_words(path, file, tmp_path) == "verified"
+    assert verifying.in_words(path, File("a.npy", 4), tmp_path) == "differs: 3 bytes, published are 4"
+    assert verifying.in_words(path, File("a.npy"), tmp_path) == "unknown: no checksum was published"

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,9 @@ CHUNKS = "audio/data/chunks/"
 WAV = "audio/data/FSD50K.eval_audio_22050_chunks/eval00001_0000.wav"
 
 
+NOISE = "audio/data/noise_22050/noise1.wav"
+
+
 def triple(change):
     def spoil(path: Path) -> None:
         stored = np.load(path, allow_pickle=True)
@@ -139,6 +143,7 @@ SPECIAL = [
     ("cifar100", CIFAR, "wrong shape", pickled(lambda t: t | {b"data": t[b"data"][:, :3000]})),
     ("cifar100", CIFAR, "wrong dtype", pickled(lambda t: t | {b"data": t[b"data"].astype(np.float32)})),
     ("cifar100", CIFAR, "wrong labels", pickled(lambda t: t | {b"fine_labels": [100, *t[b"fine_labels"][1:]]})),
+    ("cifar100", CIFAR, "NaN", pickled(lambda t: t | {b"fine_labels": with_nan(np.array(t[b"fine_labels"]))})),
     ("cifar100", CIFAR, "too few labels", pickled(lambda t: t | {b"fine_labels": t[b"fine_labels"][:-1]})),
     ("cifar100", CIFAR, "no labels", pickled(lambda t: {b"data": t[b"data"]})),
     ("cifar100", CIFAR, "a list", pickled(lambda t: [1, 2])),
@@ -147,15 +152,15 @@ SPECIAL = [
     ("spherical", SPHERE, "wrong shape", sphere(images=lambda t: t["images"][:, :, :50])),
     ("spherical", SPHERE, "wrong dtype", sphere(images=lambda t: t["images"].astype(np.float64))),
     ("spherical", SPHERE, "negative label", sphere(labels=lambda t: t["labels"] - 1)),
-    ("spherical", SPHERE, "label 100", sphere(labels=lambda t: t["labels"] + 95)),
-    ("spherical", SPHERE, "NaN labels", sphere(labels=lambda t: with_nan(t["labels"]))),
+    ("spherical", SPHERE, "wrong labels", sphere(labels=lambda t: t["labels"] + 95)),
+    ("spherical", SPHERE, "NaN", sphere(labels=lambda t: with_nan(t["labels"]))),
     ("spherical", SPHERE, "no test part", pickled(lambda t: {"train": t["train"]}, gz=True)),
     ("spherical", SPHERE, "not gzipped", lambda p: p.write_bytes(gzip.decompress(p.read_bytes()))),
     ("darcy_nb360", DARCY, "no sol", mat(lambda t: {"coeff": t["coeff"]})),
     ("darcy_nb360", DARCY, "NaN", mat(lambda t: t | {"sol": t["sol"] * np.nan})),
-    ("darcy_nb360", DARCY, "unequal", mat(lambda t: t | {"sol": t["sol"][:-1]})),
-    ("darcy_nb360", DARCY, "2-D", mat(lambda t: t | {"coeff": t["coeff"][0]})),
-    ("darcy_nb360", DARCY, "text", mat(lambda t: t | {"coeff": "abc"})),
+    ("darcy_nb360", DARCY, "wrong labels", mat(lambda t: t | {"sol": t["sol"][:-1]})),
+    ("darcy_nb360", DARCY, "wrong shape", mat(lambda t: t | {"coeff": t["coeff"][0]})),
+    ("darcy_nb360", DARCY, "wrong dtype", mat(lambda t: t | {"coeff": "abc"})),
     ("psicov", LIST, "no names", text(lambda t: "\n\n")),
     ("psicov", LIST, "path as name", text(lambda t: "../../etc/passwd\n")),
     ("psicov", LIST, "unknown protein", text(lambda t: "zzz\n")),
@@ -163,31 +168,35 @@ SPECIAL = [
     ("psicov", FEATURES, "cut protein", cut),
     ("psicov", FEATURES, "no pssm", pickled(lambda t: {k: v for k, v in t.items() if k != "pssm"})),
     ("psicov", FEATURES, "wrong shape", pickled(lambda t: t | {"ccmpred": t["ccmpred"][:-1]})),
+    ("psicov", FEATURES, "wrong dtype", pickled(lambda t: t | {"pssm": t["pssm"].astype("U4")})),
     ("psicov", FEATURES, "NaN", pickled(lambda t: t | {"sa": with_nan(t["sa"])})),
     ("psicov", DISTANCE, "no triple", lambda p: np.save(p, np.zeros((5, 5)))),
     ("psicov", DISTANCE, "all NaN", triple(lambda m: m * np.nan)),
-    ("psicov", DISTANCE, "not square", triple(lambda m: m[:, :-1])),
+    ("psicov", DISTANCE, "wrong labels", triple(lambda m: m[:, :-1])),
     ("psicov", DISTANCE, "too long", triple(lambda m: np.pad(m, 3))),
     ("psicov", DISTANCE, "missing map", missing),
     ("cosmic", STACK, "wrong shape", npy(lambda a: a[0])),
     ("cosmic", STACK, "other size", npy(lambda a: a[:, :-4, :-4])),
     ("cosmic", STACK, "NaN", npy(with_nan)),
-    ("cosmic", STACK, "mask of 2", npy(lambda a: a * 2 + 2)),
-    ("cosmic", STACK, "text", npy(lambda a: a.astype(str))),
+    ("cosmic", STACK, "wrong labels", npy(lambda a: a * 2 + 2)),
+    ("cosmic", STACK, "wrong dtype", npy(lambda a: a.astype(str))),
     ("cosmic", STACK, "missing image", missing),
     ("cosmic", STACK, "cut image", cut),
+    ("cosmic", SKY, "no sky levels", missing),
+    ("cosmic", SKY, "a folder for sky levels", directory),
+    ("cosmic", STACK, "a folder for an image", directory),
     ("cosmic", SKY, "too few sky levels", npy(lambda a: a[:2])),
     ("cosmic", DIRS, "numbers", npy(lambda a: np.arange(4.0))),
     ("cosmic", DIRS, "no images", npy(lambda a: a[:0])),
     ("ninapro", NINA, "wrong shape", npy(lambda a: a[:, :51])),
     ("ninapro", NINA, "NaN", npy(with_nan)),
-    ("ninapro", NINA, "text", npy(lambda a: a.astype("U4"))),
+    ("ninapro", NINA, "wrong dtype", npy(lambda a: a.astype("U4"))),
     ("ninapro", NINA, "no rows", npy(lambda a: a[:0])),
-    ("ninapro", NINA_LABEL, "label 18", npy(lambda a: a * 0 + 18)),
+    ("ninapro", NINA_LABEL, "wrong labels", npy(lambda a: a * 0 + 18)),
     ("ninapro", NINA_LABEL, "too many labels", npy(lambda a: np.append(a, 0))),
     ("ninapro", NINA_LABEL, "halves", npy(lambda a: a + 0.5)),
     ("fsd50k", CHUNKS + "tr.csv", "no column", text(lambda t: t.replace("labels", "names", 1))),
-    ("fsd50k", CHUNKS + "tr.csv", "unknown label", text(lambda t: t.replace("tone_200", "yodel"))),
+    ("fsd50k", CHUNKS + "tr.csv", "wrong labels", text(lambda t: t.replace("tone_200", "yodel"))),
     ("fsd50k", CHUNKS + "val.csv", "no rows", text(lambda t: "files,labels,ext\n")),
     ("fsd50k", CHUNKS + "val.csv", "row cut off", text(lambda t: t[:-12])),
     ("fsd50k", CHUNKS + "eval.csv", "chunks elsewhere", text(lambda t: t.replace("FSD50K", "FSD51K"))),
@@ -195,33 +204,37 @@ SPECIAL = [
     ("fsd50k", CHUNKS + "lbl_map.json", "wrong numbers", lambda p: p.write_text(json.dumps({"a": 1, "b": 1}))),
     ("fsd50k", CHUNKS + "lbl_map.json", "a list", lambda p: p.write_text("[1, 2]")),
     ("fsd50k", WAV, "missing chunk", missing),
+    ("fsd50k", CHUNKS + "lbl_map.json", "wrong dtype", text(lambda t: t.replace(": 3", ': "three"', 1))),
+    ("fsd50k", CHUNKS + "eval.csv", "clip cut off", text(lambda t: t[:-2])),
+    ("fsd50k", WAV, "cut chunk", cut),
+    ("fsd50k", NOISE, "cut noise", cut),
     ("fsd50k", WAV, "no sound", page),
     ("fsd50k", WAV, "empty sound", empty),
     ("fsd50k", WAV, "other rate", lambda p: wavfile.write(p, 44100, np.zeros(44100, np.int16))),
-    ("fsd50k", WAV, "stereo", lambda p: wavfile.write(p, 22050, np.zeros((22050, 2), np.int16))),
+    ("fsd50k", WAV, "wrong shape", lambda p: wavfile.write(p, 22050, np.zeros((22050, 2), np.int16))),
     ("fsd50k", WAV, "NaN", lambda p: wavfile.write(p, 22050, np.full(22050, np.nan, np.float32))),
-    ("ecg", ECG, "wrong label", pickled(lambda t: t | {"label": ["X", *t["label"][1:]]})),
+    ("ecg", ECG, "wrong labels", pickled(lambda t: t | {"label": ["X", *t["label"][1:]]})),
     ("ecg", ECG, "too few labels", pickled(lambda t: t | {"label": t["label"][:-1]})),
     ("ecg", ECG, "no data", pickled(lambda t: {"label": t["label"]})),
     ("ecg", ECG, "no records", pickled(lambda t: {"data": [], "label": []})),
     ("ecg", ECG, "few records", pickled(lambda t: {k: v[:5] for k, v in t.items()})),
     ("ecg", ECG, "NaN", ecg_record(with_nan)),
-    ("ecg", ECG, "2-D record", ecg_record(lambda r: r.reshape(1, -1))),
-    ("ecg", ECG, "text record", ecg_record(lambda r: "noise")),
+    ("ecg", ECG, "wrong shape", ecg_record(lambda r: r.reshape(1, -1))),
+    ("ecg", ECG, "wrong dtype", ecg_record(lambda r: "noise")),
     ("ecg", ECG, "all too short", pickled(lambda t: t | {"data": [r[:900] for r in t["data"]]})),
     ("satellite", SAT, "wrong shape", satellite(lambda t: t | {"data": t["data"][:, :45]})),
     ("satellite", SAT, "NaN", satellite(lambda t: t | {"data": with_nan(t["data"])})),
     ("satellite", SAT, "label 0", satellite(lambda t: t | {"label": t["label"] * 0})),
-    ("satellite", SAT, "label 25", satellite(lambda t: t | {"label": t["label"] + 24})),
+    ("satellite", SAT, "wrong labels", satellite(lambda t: t | {"label": t["label"] + 24})),
     ("satellite", SAT, "no label", satellite(lambda t: {"data": t["data"]})),
     ("satellite", SAT, "a plain array", lambda p: np.save(p, np.zeros((9, 46)))),
-    ("satellite", SAT, "text", satellite(lambda t: t | {"data": t["data"].astype("U4")})),
+    ("satellite", SAT, "wrong dtype", satellite(lambda t: t | {"data": t["data"].astype("U4")})),
     ("deepsea", SEA, "no y_val", npz(lambda t: {k: v for k, v in t.items() if k != "y_val"})),
     ("deepsea", SEA, "wrong shape", npz(lambda t: t | {"x_test": t["x_test"].transpose(0, 2, 1)})),
     ("deepsea", SEA, "NaN", npz(lambda t: t | {"y_train": with_nan(t["y_train"])})),
     ("deepsea", SEA, "not one-hot", npz(lambda t: t | {"x_train": t["x_train"] * 3})),
-    ("deepsea", SEA, "unequal", npz(lambda t: t | {"y_test": t["y_test"][:-1]})),
-    ("deepsea", SEA, "objects", npz(lambda t: t | {"y_test": t["y_test"].astype(object)})),
+    ("deepsea", SEA, "wrong labels", npz(lambda t: t | {"y_test": t["y_test"][:-1]})),
+    ("deepsea", SEA, "wrong dtype", npz(lambda t: t | {"y_test": t["y_test"].astype(object)})),
     ("deepsea", SEA, "no rows", npz(lambda t: t | {"x_val": t["x_val"][:0], "y_val": t["y_val"][:0]})),
 ]  # fmt: skip
 GENERAL = [(name, "", how.__name__, how) for name in NAMES for how in (missing, empty, directory, page, cut)]
@@ -275,4 +288,35 @@ def test_an_unspoilt_copy_is_read(shared_data, name):
 
 def test_there_are_enough_cases():
     assert len(GENERAL + SPECIAL) >= 100
-    assert {name for name, *_ in SPECIAL} == set(NAMES)
+    for name in NAMES:
+        kinds = {what for task_name, _, what, _ in SPECIAL if task_name == name}
+        assert {"wrong shape", "wrong dtype", "wrong labels", "NaN"} <= kinds, name
+
+
+# (task, what may not be read): files of a folder, and folders.
+LOCKED = (
+    ("cosmic", STACK), ("cosmic", SKY), ("fsd50k", WAV), ("psicov", FEATURES),
+    ("cosmic", "cosmic"), ("cosmic", "cosmic/npy_train"), ("psicov", "protein/deepcov"),
+    ("fsd50k", "audio/data/FSD50K.eval_audio_22050_chunks"), ("ninapro", "ninaPro"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name, locked", LOCKED)
+def test_files_and_folders_of_somebody_else(shared_data, name, locked):
+    """As a user without rights, so that the system's own answer is what is met."""
+    read_everything(name, stand_in(shared_data, name))  # what a reader imports on demand is imported as root
+    root, outside = os.geteuid() == 0, Path(tempfile.mkdtemp())
+    outside.chmod(0o755)
+    shutil.copytree(stand_in(shared_data, name), outside / "data")
+    (outside / "data" / locked).chmod(0)
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(DataError, match=r"permission.*chmod") as caught:
+            read_everything(name, outside / "data")
+    finally:
+        if root:
+            os.seteuid(0)
+        (outside / "data" / locked).chmod(0o755)
+        shutil.rmtree(outside)
+    check_message(caught.value, outside / "data")

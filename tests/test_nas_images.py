@@ -149,6 +149,18 @@ def test_cosmic_sky_is_added_in_training_only_and_in_its_range(shared_data):
     assert (data.train.sky > 0).all()
 
 
+def test_cosmic_under_paper_adds_sky_to_the_test_images_too_once_and_for_all(shared_data):
+    root = stand_in(shared_data, "cosmic")
+    strict, paper = (task("cosmic").read(Request(root, protocol)) for protocol in ("strict", "paper"))
+    plain, published = whole(strict.test), whole(paper.test)
+    multiple = (published.x - plain.x)[:, 0].mean((1, 2)) / strict.test.sky
+    assert (multiple > -0.9).all() and (multiple < 3).all() and multiple.std() > 0.3
+    np.testing.assert_array_equal(whole(paper.test).x, published.x)
+    last = paper.test.batch(np.array([len(paper.test) - 1]), None).x
+    np.testing.assert_array_equal(last[0], published.x[-1]), "a sample's sky does not depend on its batch"
+    np.testing.assert_array_equal(plain.y, published.y)
+
+
 def test_cosmic_order_does_not_depend_on_the_list(shared_data, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(stand_in(shared_data, "cosmic"), root)

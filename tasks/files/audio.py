@@ -14,6 +14,7 @@ import scipy.fft
 
 from tasks.contract import DataError
 from tasks.files.nb360 import AGAIN
+from tasks.files.pickles import open_checked
 
 try:
     import soundfile
@@ -33,8 +34,12 @@ FRAMES = 1 + RATE // HOP
 def read_wav(path: Path, rate: int = RATE) -> np.ndarray:
     """Mono samples (n,) float32 in [-1, 1] of a wav file of that rate; DataError for anything else."""
     expected = f"a mono wav file at {rate} Hz"
-    if path.is_dir() or not path.exists():
-        raise DataError(path, "a directory" if path.is_dir() else "no such file", expected, AGAIN)
+    with open_checked(path, expected, AGAIN) as stream:
+        head = stream.read(8)
+    # Decoders take what is there of a file that was cut off; its RIFF header knows how long it was.
+    whole, have = 8 + int.from_bytes(head[4:], "little"), path.stat().st_size
+    if head[:4] == b"RIFF" and have < whole < 2**32:
+        raise DataError(path, f"a truncated file, {have:,} of {whole:,} bytes", expected, AGAIN)
     try:
         if soundfile is not None:
             samples, found = soundfile.read(path, dtype="float32")

@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tasks.contract import Batch, DataError, File
-from tasks.files.locate import find
+from tasks.files.locate import find, permission_said
 from tasks.files.nb360 import AGAIN, check_finite
 from tasks.files.pickles import load_npy
+from tasks.files.splits import VALIDATION_SEED
 
 CROP = (64, 192)
 """Rows and columns that published code keeps of a 256 x 256 image."""
@@ -40,7 +41,9 @@ class Images:
     ignore: np.ndarray
     """bool; True where neither loss nor metric counts."""
     sky: np.ndarray
-    """(n,) sky level of the exposure, 0 where it is not stored."""
+    """(n,) sky level of the exposure."""
+    sky_in_evaluation: bool = False
+    """Add sky to evaluation batches too (published code), one draw per image so that scores repeat."""
     labels = None
 
     def __len__(self) -> int:
@@ -53,20 +56,23 @@ class Images:
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x, y and `ignore` (B, 1, H, W); with `rng`, x gets U(-0.9, 3) times its sky level on top."""
         x = self.image[index]
-        if rng is not None:
-            x = x + (rng.uniform(*SKY, len(index)) * self.sky[index]).astype(np.float32)[:, None, None]
+        if rng is not None or self.sky_in_evaluation:
+            factor = self._fixed(index) if rng is None else rng.uniform(*SKY, len(index))
+            x = x + (factor * self.sky[index]).astype(np.float32)[:, None, None]
         extra = {"ignore": self.ignore[index][:, None]}
         return Batch(x[:, None].astype(np.float32), self.mask[index][:, None].astype(np.float32), extra)
 
+    def _fixed(self, index: np.ndarray) -> np.ndarray:
+        return np.array([np.random.default_rng([VALIDATION_SEED, int(i)]).uniform(*SKY) for i in index])
 
+
+@permission_said()
 def resolve(listed: str, base: Path) -> Path:
     """Where an image of the list lies: lists carry the paths of the machine that wrote them, so their tail counts."""
     parts = PurePosixPath(listed.replace("\\", "/")).parts
-    for start in range(len(parts)):
-        path = base.joinpath(*parts[start:])
-        if path.is_file() or start == len(parts) - 1:
-            return path
-    return base / listed
+    tails = [base.joinpath(*parts[start:]) for start in range(len(parts))]
+    # A missing image is named where it should lie: in the first folder that is here.
+    return next((p for p in tails if p.is_file()), None) or next((p for p in tails if p.parent.is_dir()), tails[-1])
 
 
 def read_stack(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,10 +94,10 @@ def read_stack(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def sky_level(path: Path) -> float:
-    """The exposure's entry in `sky.npy` beside the image, whose name begins with the exposure's number; else 0."""
+    """The exposure's entry in `sky.npy` beside the image, whose name begins with the exposure's number from 1."""
     beside, number = path.with_name("sky.npy"), re.match(r"\d+", path.name)
-    if not beside.is_file() or not number:
-        return 0.0
+    if not number:
+        raise DataError(path, "a name that begins with no number", "EXPOSURE_PART.npy, to look up its sky level", AGAIN)
     levels = load_npy(beside, cure=AGAIN)
     i = int(number[0]) - 1
     if levels.ndim != 1 or not 0 <= i < len(levels) or not np.isfinite(levels[i]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from tasks.contract import Batch, DataError
 from tasks.files.audio import MELS, log_mel, one_second, read_wav
+from tasks.files.locate import permission_said
 from tasks.files.nb360 import AGAIN
 from tasks.files.splits import VALIDATION_SEED
 
@@ -57,16 +59,19 @@ def read_manifest(path: Path, label_map: Mapping[str, int]) -> Manifest:
     """The csv file `path` (columns files, labels, ext), sorted by file within each clip."""
     expected = "a csv file with the columns files, labels, ext"
     try:
-        with path.open(newline="") as f:
-            reader = csv.DictReader(f)
-            missing = {"files", "labels", "ext"} - set(reader.fieldnames or ())
-            rows = [] if missing else list(reader)
+        text = path.read_text()
+        reader = csv.DictReader(io.StringIO(text))
+        missing = {"files", "labels", "ext"} - set(reader.fieldnames or ())
+        rows = [] if missing else list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(path, f"no csv text ({error})", expected, AGAIN) from error
     if missing or not rows:
         raise DataError(path, f"no column {sorted(missing)[0]}" if missing else "no rows", expected, AGAIN)
     if any(not row["files"] or not row["labels"] or not row["ext"] for row in rows):
         raise DataError(path, "a row with empty fields (cut off?)", expected, AGAIN)
+    if not text.endswith("\n"):
+        # The last field is the clip: a shorter one would be a clip of its own.
+        raise DataError(path, f"a last row without an end of line (cut off?): {text[-60:]!r}", expected, AGAIN)
     rows.sort(key=lambda row: (row["ext"], row["files"]))
     unknown = {name for row in rows for name in row["labels"].split(",")} - set(label_map)
     if unknown:
@@ -79,6 +84,7 @@ def read_manifest(path: Path, label_map: Mapping[str, int]) -> Manifest:
     return Manifest(path, base, files, clip.astype(np.int64), targets)
 
 
+@permission_said()
 def relocate(path: Path, listed: list[str]) -> tuple[Path, tuple[str, ...]]:
     """Manifests carry the paths of the machine that wrote them: the folder and tails under which the files lie here."""
     parts = PurePosixPath(listed[0]).parts
@@ -138,6 +144,7 @@ class Clips:
     labels = None
 
     @classmethod
+    @permission_said()
     def of(cls, table: Manifest, frames: int, fixed: bool) -> Clips:
         """The clips of `table`, with the background noises in `noise_22050` beside the folder of manifests."""
         _, first, count = np.unique(table.clip, return_index=True, return_counts=True)

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from tasks.contract import DataError, File
+
+PAGES = (b"<!doctype", b"<html", b"<?xml")
+
+
+def is_page(start: bytes) -> bool:
+    """Whether a file that begins with these bytes is a web page: what dead links leave behind under a file's name."""
+    return start.lstrip().lower().startswith(PAGES)
 
 
 def human(size: int) -> str:
@@ -31,6 +40,17 @@ def how_to_get(file: File, target: Path) -> str:
     return f"Get it from {source} and put it at {target}, or make a stand-in with `bench data generate`."
 
 
+@contextmanager
+def permission_said() -> Iterator[None]:
+    """Whoever looks at paths below a folder that may not be entered gets a DataError. Also a decorator."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(error.filename, "no permission to look at it", "readable files in folders that may be entered",
+                        f"Allow it: chmod u+rX, from '{Path(error.filename).parent}' upwards.") from error  # fmt: skip
+
+
+@permission_said()
 def locate(root: Path, file: File) -> Path | None:
     """Where `file` lies: at its path below `root`, or directly in `root` under its name; None if at neither."""
     below = root / file.path

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from tasks.contract import DataError
+from tasks.files.locate import is_page
 
 _BUILTINS = {t.__name__ for t in (str, int, float, complex, bool, bytes, bytearray, list, dict, tuple, set, frozenset)}
 _NUMPY = {
@@ -81,9 +82,6 @@ def _load(stream: IO[bytes], path: Path, encoding: str) -> Any:
         raise DataError(path, f"no readable pickle ({type(error).__name__}: {error})", expected, again) from error
 
 
-_PAGES = (b"<!doctype", b"<html", b"<?xml")
-
-
 def open_checked(path: Path, expected: str, cure: str) -> IO[bytes]:
     """`path` opened for reading, or a DataError: missing, a folder, empty, unreadable, or a web page."""
     path = Path(path)
@@ -93,9 +91,9 @@ def open_checked(path: Path, expected: str, cure: str) -> IO[bytes]:
         if path.stat().st_size == 0:
             raise DataError(path, "an empty file (0 bytes)", expected, cure)
         stream = path.open("rb")
-        start = stream.read(64).lstrip().lower()
+        start = stream.read(64)
         stream.seek(0)
-        if start.startswith(_PAGES):
+        if is_page(start):
             stream.close()
             raise DataError(path, "a web page (an error message saved as data)", expected, cure)
         return stream

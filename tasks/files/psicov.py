@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.contract import Batch, DataError, File
 from tasks.files.generated import read_mark
-from tasks.files.locate import find
+from tasks.files.locate import find, permission_said
 from tasks.files.nb360 import AGAIN, array, member
 from tasks.files.pickles import load_npy, load_pickle
 
@@ -41,6 +41,7 @@ def window_of(root: Path, file: File) -> int:
     return int(mark.get("size", {}).get("window", WINDOW))
 
 
+@permission_said()
 def locate(folder: Path, kind: str, name: str) -> Path:
     """`features` or `distance` file of a protein, in whichever of the three groups has it."""
     leaf = f"{name}.pkl" if kind == "features" else f"{name}-cb.npy"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tasks.contract import File
+from tasks.contract import DataError, File
 from tasks.files.generated import origin_of, write_json
+from tasks.files.locate import is_page
 
 NAME = ".verified.json"
 Status = Literal["verified", "differs", "unknown", "generated"]
@@ -19,7 +20,7 @@ class Verdict:
     """What is known about one file."""
 
     status: Status
-    """`differs`: another checksum or size than published; `unknown`: nothing is published to compare with."""
+    """`differs`: another checksum or size than published, or a web page; `unknown`: nothing to compare with."""
     detail: str
     """In words, with the values that were compared."""
     remembered: bool = False
@@ -37,11 +38,13 @@ def verify(path: Path, file: File, data_dir: Path, compute: bool = True) -> Verd
     """The verdict on `path`, the official `file`, remembered in `.verified.json` of the data folder.
 
     With `compute=False` only what is remembered or costs nothing is said: None where the checksum was never computed
-    for this size and modification time.
+    for this size and modification time. DataError for a file that may not be read.
     """
-    stat = path.stat()
+    stat, start = path.stat(), _first_bytes(path)
     if origin_of(path) == "generated":
         return Verdict("generated", "a stand-in of this project; there is nothing to compare it with")
+    if is_page(start):
+        return Verdict("differs", "a web page (an error message saved as data)")
     if file.size is not None and stat.st_size != file.size:
         return Verdict("differs", f"{stat.st_size:,} bytes, published are {file.size:,}")
     if file.checksum is None:
@@ -60,6 +63,22 @@ def verify(path: Path, file: File, data_dir: Path, compute: bool = True) -> Verd
     same = found == expected
     detail = f"{algorithm} {found}" + ("" if same else f", published is {expected}")
     return Verdict("verified" if same else "differs", detail, remembered=bool(known))
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as f:
+            return f.read(64)
+    except PermissionError as error:
+        raise DataError(path, "no permission to read it", "a readable file", f"Allow it: chmod u+r '{path}'") from error
+
+
+def in_words(path: Path, file: File, data_dir: Path) -> str:
+    """What a record says of an official file, computing nothing: `verified`, `not verified`, or how it differs."""
+    verdict = verify(path, file, data_dir, compute=False) if path.is_file() else None
+    if verdict is None:
+        return "not verified"
+    return verdict.status if verdict.status == "verified" else f"{verdict.status}: {verdict.detail}"
 
 
 def _remembered(data_dir: Path) -> dict[str, dict]:
