@@ -215,7 +215,7 @@ def test_a_better_method_is_supported_in_either_direction(higher):
     against_all = decided("mona-table-pdebench", "quick", value, higher_is_better=higher)
     assert [v.outcome for v in against_all] == ["supported"] * 3
     first = against_all[0].estimate
-    assert first is not None and (first.n, first.tasks) == (12, 4)
+    assert first is not None and (first.n, first.tasks) == (24, 8)
     expected = 200 * abs(relative_difference(np.array([0.35]), np.array([0.4]), [False])[0])
     assert first.effect == pytest.approx(expected if not higher else 200 * 0.05 / 0.85, abs=0.6)
 
@@ -242,7 +242,7 @@ def test_failed_cells_are_left_out_of_pairs_and_counted():
         return 0.4 - 0.1 * (arm == "mona") + noise(arm, task, seed)
 
     first = decided("mona-table-pdebench", "quick", value)[0]
-    assert first.estimate is not None and first.estimate.n == 8
+    assert first.estimate is not None and first.estimate.n == 16
 
 
 def test_official_and_generated_records_are_judged_apart():

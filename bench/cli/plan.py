@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench plan`: those of `bench run`."""
     add_selection(parser)
     parser.add_argument("--study", metavar="NAME", help="the cells of a study instead of a selection")
-    parser.add_argument("--size", default="quick", help="size of the study: quick, medium, full or tiny")
+    parser.add_argument(
+        "--size", default="quick", help="size of the study: quick, medium, large, full or tiny, as far as it has them"
+    )
     parser.add_argument("--retry", nargs="+", choices=RETRY, default=[], help="as in run")
     add_launch_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")

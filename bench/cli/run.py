@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench run`."""
     add_selection(parser)
     parser.add_argument("--study", metavar="NAME", help="the cells of a study instead of a selection")
-    parser.add_argument("--size", default="quick", help="size of the study: quick, medium, full or tiny")
+    parser.add_argument(
+        "--size", default="quick", help="size of the study: quick, medium, large, full or tiny, as far as it has them"
+    )
     parser.add_argument(
         "--retry", nargs="+", choices=RETRY, default=[], help="run such cells again; failed: all that failed"
     )

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from bench.errors import UsageError, unknown
 
-SIZES = ("tiny", "quick", "medium", "full")
-"""tiny: for tests. quick: embedded data, two cores, minutes. medium: large stand-ins, a GPU. full: as published."""
+SIZES = ("tiny", "quick", "medium", "large", "full")
+"""tiny: for tests. quick: embedded data, two cores, minutes. medium: more tasks. large: large stand-ins, a GPU. full: as published."""
 MEASURES = {
     "score": "the score that the protocol reports",
     "score_last": "the score after the last epoch",
