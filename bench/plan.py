@@ -179,24 +179,20 @@ def split_roles(given: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]]
 def choose_tasks(selection: Selection, data_dir: Path) -> list[tuple[str, str]]:
     """(task, profile) pairs of a selection. Naming nothing means every task whose data are here."""
     chosen: dict[tuple[str, str], None] = {}
-    known_suites = registry.suites()
-    for suite in selection.suites:
-        if suite not in known_suites:
-            raise unknown("suite", suite, known_suites)
+    suites = registry.suites()
+    for suite in registry.match("suite", selection.suites, suites):
         profile = selection.profile or ("quick" if suite == "quick" else "published")
-        chosen.update(dict.fromkeys((name, profile) for name in known_suites[suite]))
-    if selection.tasks:
-        names = registry.tasks().select(selection.tasks)
-        chosen.update(dict.fromkeys((name, selection.profile or "published") for name in names))
+        chosen.update(dict.fromkeys((name, profile) for name in suites[suite]))
+    named = registry.tasks().select(selection.tasks)
+    chosen.update(dict.fromkeys((name, selection.profile or "published") for name in named))
     if selection.tasks or selection.suites:
         return list(chosen)
     for name, task in registry.tasks().items.items():
-        here = data.profile_here(task, data_dir, selection.profile)
-        if here is not None:
+        if here := data.profile_here(task, data_dir, selection.profile):
             chosen[name, here] = None
     if not chosen:
         raise UsageError(
-            f"no task was named and no data are in {data_dir}. Two ways on: put official files there "
+            f"no task was named and no data are in {data_dir}/. Two ways on: put official files there "
             "(`python -m bench data status` lists what goes where), or name what to run and let stand-ins be "
             "generated: `python -m bench run --suite quick` or `--tasks NAME`"
         )
@@ -209,8 +205,6 @@ def choose_backbone(name: str, task: str, allow_random: bool) -> tuple[str, bool
     if name == "auto":
         published = BACKBONES[spec.backbone]
         name = spec.backbone if published.missing() is None else STANDIN[spec.modality]
-    if name not in BACKBONES:
-        raise unknown("backbone", name, [*BACKBONES, "auto"])
     backbone = BACKBONES[name]
     if backbone.modality != spec.modality:
         fitting = [b.name for b in BACKBONES.values() if b.modality == spec.modality]
@@ -242,24 +236,46 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
         (task, profile, method, combo): overrides_of(task, method, profile, selection.protocol, combo)
         for (task, profile), method, combo in itertools.product(chosen, method_names, combos)
     }
+    here = _what_is_here(selection, [task for task, _ in chosen], data_dir)
     out: dict[Cell, None] = {}
     for task, profile in chosen:
-        fitting = [
-            choose_backbone(b, task, selection.allow_random_weights) for b in _fitting(selection.backbones, task)
-        ]
-        origin = data.origin_here(registry.tasks()[task], data_dir, selection.official_only)
+        origin, fitting = here[task]
         for method, (backbone, random), combo in itertools.product(method_names, fitting, combos):
             changed = overrides[task, profile, method, combo]
             for seed in selection.seeds:
-                cell = Cell(task, method, backbone, seed, profile, selection.protocol, origin, random, changed)
-                out[cell] = None
+                out[Cell(task, method, backbone, seed, profile, selection.protocol, origin, random, changed)] = None
     return list(out)
+
+
+def _what_is_here(
+    selection: Selection, tasks: Iterable[str], data_dir: Path
+) -> dict[str, tuple[str, list[tuple[str, bool]]]]:
+    """By task: the origin of its data, and its backbones as `choose_backbone` gives them.
+
+    Raises one SetupError that names everything that is missing, each thing once.
+    """
+    names = registry.match("backbone", selection.backbones, ["auto", *BACKBONES])
+    out, missing = {}, dict[str, None]()
+    for task in dict.fromkeys(tasks):
+        try:
+            origin = data.origin_here(registry.tasks()[task], data_dir, selection.official_only)
+            out[task] = (
+                origin,
+                [choose_backbone(b, task, selection.allow_random_weights) for b in _fitting(names, task)],
+            )
+        except SetupError as error:
+            missing[str(error)] = None
+    if missing:
+        raise SetupError(
+            "\n  ".join(["nothing was started, for something is missing:"] * (len(missing) > 1) + [*missing])
+        )
+    return out
 
 
 def _fitting(names: Sequence[str], task: str) -> list[str]:
     """Of several backbones given, those of the task's modality; one alone is taken as given, so that a misfit is an error."""
     modality = registry.tasks()[task].modality
-    fitting = [n for n in names if n == "auto" or n not in BACKBONES or BACKBONES[n].modality == modality]
+    fitting = [n for n in names if n == "auto" or BACKBONES[n].modality == modality]
     return fitting or list(names)
 
 
@@ -320,17 +336,11 @@ def to_run(
     lacking = [name for name in ("probe", "tsne", "discrepancy", "similarity") if (analyses or {}).get(name)]
     out = []
     for item in planned:
-        failed = item.status not in ("done", "missing")
-        lacks = (
-            item.status == "done" and item.record is not None and any(a not in item.record["analysis"] for a in lacking)
-        )
-        if (
-            item.status == "missing"
-            or lacks
-            or "all" in wanted
-            or item.status in wanted
-            or (failed and "failed" in wanted)
-            or (item.stale is not None and "stale" in wanted)
-        ):
+        held = item.record["analysis"] if item.record is not None else {}
+        reasons = {item.status, "all"}
+        reasons |= {"failed"} if item.status not in ("done", "missing") else set()
+        reasons |= {"stale"} if item.stale is not None else set()
+        lacks = item.status == "done" and any(name not in held for name in lacking)
+        if item.status == "missing" or lacks or reasons & wanted:
             out.append(item.cell)
     return out

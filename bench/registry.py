@@ -54,18 +54,22 @@ class Found(Generic[T]):
         raise unknown(self.kind, name, self.items)
 
     def select(self, patterns: Iterable[str]) -> list[str]:
-        """Names matched by the patterns, in the order given, each once; a pattern that matches nothing is an error."""
-        chosen: dict[str, None] = {}
-        for pattern in patterns:
-            if any(c in pattern for c in "*?["):
-                matched = [name for name in self.items if fnmatch.fnmatchcase(name, pattern)]
-                if not matched:
-                    raise unknown(self.kind, pattern, self.items)
-            else:
-                self[pattern]
-                matched = [pattern]
-            chosen.update(dict.fromkeys(matched))
-        return list(chosen)
+        """Names matched by the patterns, as `match` has it; a broken plug-in that is named says why it is broken."""
+        names = list(patterns)
+        for name in {broken.name for broken in self.broken}.intersection(names):
+            self[name]
+        return match(self.kind, names, self.items)
+
+
+def match(kind: str, patterns: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The known names that the patterns match, in the order given, each once; one that matches nothing is an error."""
+    chosen, names = dict[str, None](), list(known)
+    for pattern in patterns:
+        matched = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        if not matched:
+            raise unknown(kind, pattern, names)
+        chosen.update(dict.fromkeys(matched))
+    return list(chosen)
 
 
 @functools.cache
@@ -110,7 +114,7 @@ def _find(
         try:
             found = extract(load())
         # A plug-in is somebody else's code: whatever it raises is reported under its name, and the others go on.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             broken.append(Broken(name, where, f"{type(error).__name__}: {error}"))
             return
         for item in found:

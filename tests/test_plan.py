@@ -55,7 +55,7 @@ def test_setting_what_the_recipe_says_anyway_is_no_change(tmp_path):
 def test_identity_fields_change_the_id_and_runtime_fields_never_do(name):
     section, _, key = name.partition(".")
     field = settings.SECTIONS[section].__dataclass_fields__[key]
-    identity, runtime = plan.split_roles([(name, "1")])
+    identity, runtime = plan.split_roles([(name, "cpu" if key == "device" else "1")])
     assert (name in dict(identity)) == (field.metadata["role"] == "identity")
     assert (name in runtime) == (field.metadata["role"] == "runtime")
 
@@ -113,6 +113,23 @@ def test_naming_nothing_takes_the_tasks_whose_data_are_here(tmp_path):
 def test_official_only_refuses_stand_ins(tmp_path):
     with pytest.raises(SetupError, match="no official data"):
         plan.cells(quick(official_only=True), tmp_path)
+
+
+def test_everything_that_is_missing_is_in_one_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(SetupError) as error:
+        plan.cells(quick(official_only=True), tmp_path)
+    assert all(f"task {name!r}" in str(error.value) for name in registry.suites()["quick"])
+    with pytest.raises(SetupError) as error:
+        plan.cells(quick(backbones=("swin_base", "roberta_base")), tmp_path)
+    said = str(error.value)
+    assert said.count("backbone swin_base") == said.count("backbone roberta_base") == 1
+
+
+def test_suites_and_backbones_take_wildcards_too(tmp_path):
+    assert plan.cells(quick(suites=("qu*",), backbones=("swin_mi*", "mini*")), tmp_path) == plan.cells(
+        quick(), tmp_path
+    )
 
 
 def test_cells_survive_json(tmp_path):

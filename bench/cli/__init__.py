@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from bench import __version__
+from bench.cli.usage import Parser
 from bench.errors import BenchError, Exit, unknown
 from methods.contract import MethodError
 from tasks.contract import DataError
@@ -38,6 +40,10 @@ EXAMPLES = """examples:
 """
 
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+"""What the machine answers to a file that cannot be written: the user's to solve, so one message and no traceback."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see `bench.errors.Exit`)."""
     try:
@@ -55,6 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(
+            f"bench: cannot write {error.filename or 'a file'}: {error.strerror}; choose another place", file=sys.stderr
+        )
+        return Exit.SOME_FAILED
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -67,9 +80,8 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] not in VERBS:
         raise unknown("verb", arguments[0], VERBS)
     verb = importlib.import_module(f"bench.cli.{arguments[0]}")
-    parser = argparse.ArgumentParser(
-        prog=f"bench {arguments[0]}", description=verb.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=f"bench {arguments[0]}", description=verb.__doc__, formatter_class=layout)
     verb.add_arguments(parser)
     return int(verb.run(parser.parse_args(arguments[1:])))
 

@@ -65,9 +65,7 @@ def _selected(args: argparse.Namespace) -> list[Task]:
     """The tasks that --tasks and --suite name; all without either."""
     found, suites = registry.tasks(), registry.suites()
     names = found.select(args.tasks)
-    for suite in args.suite:
-        if suite not in suites:
-            raise registry.unknown("suite", suite, suites)
+    for suite in registry.match("suite", args.suite, suites):
         names += [name for name in suites[suite] if name not in names]
     if not args.tasks and not args.suite:
         names = list(found.items)
