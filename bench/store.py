@@ -13,6 +13,7 @@ The folder is the only state: no index can disagree with it. Files that cannot b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,7 +39,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong first is what matters
+            temporary.unlink(missing_ok=True)
         raise
     # The rename itself must survive a power cut, too.
     folder = os.open(path.parent, os.O_RDONLY)
@@ -147,19 +149,23 @@ class Store:
         shutil.rmtree(self.work(record["id"]), ignore_errors=True)
 
     def ensure_writable(self, need_bytes: int = 64 << 20) -> None:
-        """Raise SetupError before any work starts if records could not be written here."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".probe.{os.getpid()}"
-            write_atomically(probe, b"x" * 4096)
-            probe.unlink()
-        except OSError as error:
-            raise SetupError(
-                f"results folder {self.folder} cannot be written ({error.strerror}): choose another with --results-dir"
-            ) from None
+        """Raise SetupError before any work starts if records and `need_bytes` of checkpoints could not be written here."""
+        ensure_writable(self.folder, "results folder", "--results-dir")
         free = shutil.disk_usage(self.folder).free
         if free < need_bytes:
             raise SetupError(
-                f"results folder {self.folder} has {free >> 20} MiB free, a cell's checkpoint and record need about "
+                f"results folder {self.folder} has {free >> 20} MiB free, checkpoints and records need about "
                 f"{need_bytes >> 20} MiB: free some space or choose another folder with --results-dir"
             )
+
+
+def ensure_writable(folder: Path, what: str, option: str) -> None:
+    """Raise SetupError if no file can be written in `folder`, which is made if need be; `option` chooses another."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        write_atomically(probe, b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise SetupError(
+            f"{what} {folder} cannot be written ({error.strerror}): choose another with {option}"
+        ) from None

@@ -134,13 +134,14 @@ def test_the_declared_sizes_are_those_of_the_body(name):
         inputs, tokens, features = torch.arange(20).reshape(2, 10), 10, 10
     assert model.embedder(inputs).shape == (2, tokens, spec.width)
     assert model(inputs).shape == (2, features, spec.out_width)
+    assert sum(p.numel() for p in model.encoder.parameters()) == spec.parameters
 
 
 @pytest.mark.slow
 @torch.no_grad()
 def test_roberta_base_has_its_published_size_and_counts_positions_from_two():
     model = BACKBONES["roberta_base"].load(random_weights=True)
-    assert sum(p.numel() for p in model.encoder.parameters()) == 85_054_464
+    assert sum(p.numel() for p in model.encoder.parameters()) == 85_054_464 == BACKBONES["roberta_base"].parameters
     ids = torch.arange(10, 26).reshape(2, 8)
     assert model(ids).shape == (2, 8, 768)
     assert model.embedder.positions.shape == (512, 768)
@@ -154,7 +155,7 @@ def test_roberta_base_has_its_published_size_and_counts_positions_from_two():
 @torch.no_grad()
 def test_swin_base_has_its_published_size():
     model = BACKBONES["swin_base"].load(random_weights=True)
-    assert sum(p.numel() for p in model.encoder.parameters()) == 86_736_696
+    assert sum(p.numel() for p in model.encoder.parameters()) == 86_736_696 == BACKBONES["swin_base"].parameters
     tokens = model.embedder(torch.zeros(1, 3, 224, 224))
     features = model.encoder(tokens)
     assert (tokens.shape, features.shape) == ((1, 3136, 128), (1, 49, 1024))

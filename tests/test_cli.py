@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,46 @@ def test_a_results_folder_that_cannot_be_written_is_said_before_any_work(tmp_pat
     arguments = ["run", "--suite", "quick", "--data-dir", str(tmp_path / "data"), "--results-dir"]
     assert main([*arguments, str(tmp_path / "file" / "r")]) == 1
     assert "cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def sealed_disk(tmp_path):
+    """A read-only file system."""
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", str(folder)]
+    made = subprocess.run(mount, check=False, capture_output=True)
+    if made.returncode:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_data_folder_that_takes_no_stand_in_is_said_before_any_work(sealed_disk, tmp_path, capsys):
+    arguments = ["run", "--suite", "quick", "--data-dir", str(sealed_disk), "--results-dir", str(tmp_path / "r")]
+    assert main(arguments) == 1
+    assert "choose another with --data-dir" in capsys.readouterr().err
+    assert not list((tmp_path / "r").iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["data", "generate", "--tasks", "advection", "--profile", "tiny", "--data-dir"], ["export", "--out"],
+     ["report", "--out"]],
+)  # fmt: skip
+def test_what_cannot_be_written_is_one_message(arguments, sealed_disk, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, str(sealed_disk / "x")]) == 1
+    assert "Read-only file system; choose another place" in capsys.readouterr().err
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_said_before_any_work(tmp_path, capsys, monkeypatch):
+    free = shutil.disk_usage(tmp_path)._replace(free=100 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    arguments = ["run", "--tasks", "advection", "--profile", "tiny", "--results-dir", str(tmp_path)]
+    assert main([*arguments, "--data-dir", str(tmp_path / "data")]) == 1
+    assert "100 MiB free, checkpoints and records need about 340 MiB" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 

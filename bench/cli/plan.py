@@ -7,10 +7,10 @@ import collections
 import json
 
 from bench import registry
-from bench.cli.selection import add_selection, places, runtime, selected
+from bench.cli.selection import add_planning, analyses_of, in_words, places, study_or_selection
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
-from bench.plan import RETRY, plan, to_run
+from bench.plan import Planned, plan, to_run
 from bench.store import Store
 
 SHOWN = 40
@@ -19,12 +19,7 @@ SHOWN = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench plan`: those of `bench run`."""
-    add_selection(parser)
-    parser.add_argument("--study", metavar="NAME", help="the cells of a study instead of a selection")
-    parser.add_argument(
-        "--size", default="quick", help="size of the study: quick, medium, large, full or tiny, as far as it has them"
-    )
-    parser.add_argument("--retry", nargs="+", choices=RETRY, default=[], help="as in run")
+    add_planning(parser)
     add_launch_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
@@ -34,41 +29,24 @@ def run(args: argparse.Namespace) -> int:
     from bench.cost import estimate
 
     store = Store(args.results_dir)
-    if args.study is None:
-        chosen, extra = selected(args), runtime(args)
-    else:
-        from bench import studies
-
-        chosen = studies.cells_of(args.study, args.size, args.data_dir)
-        extra = {**studies.runtime_of(args.study), **runtime(args)}
+    chosen, extra = study_or_selection(args)
     planned = plan(chosen, store)
-    analyses = {name.removeprefix("analysis."): on for name, on in extra.items() if name.startswith("analysis.")}
-    todo = to_run(planned, args.retry, analyses)
+    todo = to_run(planned, args.retry, analyses_of(extra))
     cost = estimate(todo, store)
     counts = collections.Counter(p.status for p in planned)
     broken = [*registry.tasks().broken, *registry.methods().broken]
     if args.json:
-        rows = [
-            {**p.cell.key(), "status": p.status, "stale": p.stale, "origin": p.cell.origin, "profile": p.cell.profile,
-             "protocol": p.cell.protocol, "overrides": dict(p.cell.overrides)}
-            for p in planned
-        ]  # fmt: skip
-        shown = {"cells": rows, "counts": dict(counts), "to_run": [c.id for c in todo], "cost": cost.to_dict(),
-                 "broken": [vars(b) for b in broken]}  # fmt: skip
+        shown = {"cells": [_row(p) for p in planned], "counts": dict(counts), "to_run": [c.id for c in todo],
+                 "cost": cost.to_dict(), "broken": [vars(b) for b in broken]}  # fmt: skip
         print(json.dumps(shown, indent=1))
         return Exit.OK
     for one in broken:
         print(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
-    print(
-        f"{len(chosen)} cells: "
-        + ", ".join(f"{n} {status}" for status, n in counts.most_common())
-        + f"; {len(todo)} to run"
-    )
+    statuses = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    print(f"{in_words(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
     for item in planned[:SHOWN]:
-        print(
-            f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile})"
-            + (f"  stale: {item.stale}" if item.stale else "")
-        )
+        stale = f"  stale: {item.stale}" if item.stale else ""
+        print(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}){stale}")
     if len(planned) > SHOWN:
         print(f"  … and {len(planned) - SHOWN} more (--json lists all)")
     print(cost.sentence())
@@ -77,3 +55,10 @@ def run(args: argparse.Namespace) -> int:
 
         print(describe_submission(todo, places(args), extra, launch_options(args)))
     return Exit.OK
+
+
+def _row(planned: Planned) -> dict[str, object]:
+    """A cell as `--json` has it."""
+    cell = planned.cell
+    facts = {"origin": cell.origin, "profile": cell.profile, "protocol": cell.protocol}
+    return {**cell.key(), "status": planned.status, "stale": planned.stale, **facts, "overrides": dict(cell.overrides)}

@@ -8,57 +8,48 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from bench import registry
-from bench.cli.selection import add_selection, places, runtime, selected
+from bench import data, registry
+from bench.cli.selection import add_planning, analyses_of, in_words, places, study_or_selection
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
-from bench.plan import RETRY, Planned, plan, to_run
-from bench.store import Store
+from bench.models.backbones import BACKBONES
+from bench.plan import Cell, Planned, plan, to_run
+from bench.store import Store, ensure_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench run`."""
-    add_selection(parser)
-    parser.add_argument("--study", metavar="NAME", help="the cells of a study instead of a selection")
-    parser.add_argument(
-        "--size", default="quick", help="size of the study: quick, medium, large, full or tiny, as far as it has them"
-    )
-    parser.add_argument(
-        "--retry", nargs="+", choices=RETRY, default=[], help="run such cells again; failed: all that failed"
-    )
+    add_planning(parser)
     add_launch_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is to be run; exit code 1 if a cell of the selection has failed."""
+
+    def say(text: str) -> None:
+        """To people on stdout; beside JSON on stderr."""
+        print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+
     for broken in (*registry.tasks().broken, *registry.methods().broken):
-        print(f"bench: {broken.name} ({broken.where}) is left out: {broken.reason}")
+        say(f"bench: {broken.name} ({broken.where}) is left out: {broken.reason}")
     store = Store(args.results_dir)
-    chosen, extra = _cells(args)
+    chosen, extra = study_or_selection(args)
     planned = plan(chosen, store)
-    analyses = {name.removeprefix("analysis."): on for name, on in extra.items() if name.startswith("analysis.")}
-    todo = to_run(planned, args.retry, analyses)
-    extra |= _kept_analyses([p for p in planned if p.cell in todo])
-    failed_before = [p for p in planned if p.status not in ("done", "missing") and p.cell not in todo]
-    done = len(chosen) - len(todo) - len(failed_before)
-    if not args.json:
-        print(f"{len(chosen)} cells: {done} done, {len(failed_before)} failed, {len(todo)} to run")
-        _say_standins(todo)
-        for item in planned:
-            if item.stale and item.cell not in todo:
-                print(f"  stale: {item.cell}: {item.stale} (--retry stale runs it again)")
-        for item in failed_before:
-            print(f"  {item.status}: {item.cell} (--retry failed runs it again)")
+    todo = to_run(planned, args.retry, analyses_of(extra))
+    extra |= _kept_analyses([p for p in planned if p.cell in set(todo)])
+    failed_before = _describe(planned, todo, say)
     if not todo:
+        say("nothing to do")
         if args.json:
             print(json.dumps({"ran": [], "failed": [p.cell.id for p in failed_before]}))
-        else:
-            print("nothing to do")
         return Exit.SOME_FAILED if failed_before else Exit.OK
-    store.ensure_writable()
+    _refuse_what_cannot_end_well(todo, store, args)
 
     from bench import launch
     from bench.machine import command as shown_command
@@ -66,24 +57,43 @@ def run(args: argparse.Namespace) -> int:
     outcome = launch.run(todo, places(args), extra, args.executor, launch_options(args), shown_command())
     if args.json:
         print(json.dumps({"ran": [c.id for c in todo], "failed": [r.cell.id for r in outcome.failed]}))
+    elif outcome.failed:
+        say(f"`python -m bench logs {outcome.failed[0].cell.id}` shows the whole error; --retry failed runs it again")
     return Exit.SOME_FAILED if outcome.failed or failed_before else Exit.OK
 
 
-def _cells(args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    if args.study is None:
-        return selected(args), runtime(args)
-    from bench import studies
+def _describe(planned: Sequence[Planned], todo: Sequence[Cell], say: Callable[[str], None]) -> list[Planned]:
+    """Say what there is and what will be done; returns the cells that failed before and are not run again."""
+    runs = set(todo)
+    failed_before = [p for p in planned if p.status not in ("done", "missing") and p.cell not in runs]
+    done = len(planned) - len(todo) - len(failed_before)
+    say(f"{in_words(len(planned), 'cell')}: {done} done, {len(failed_before)} failed, {len(todo)} to run")
+    names = list(dict.fromkeys(cell.task for cell in todo if cell.origin == "generated"))
+    if names:
+        say(f"no official data here for {', '.join(names)}: stand-ins are generated, and every table says so")
+    for item in planned:
+        if item.stale and item.cell not in runs:
+            say(f"  stale: {item.cell}: {item.stale} (--retry stale runs it again)")
+    for item in failed_before:
+        say(f"  {item.status}: {item.cell} (--retry failed runs it again)")
+    return failed_before
 
-    return studies.cells_of(args.study, args.size, args.data_dir), {**studies.runtime_of(args.study), **runtime(args)}
+
+def _refuse_what_cannot_end_well(todo: Sequence[Cell], store: Store, args: argparse.Namespace) -> None:
+    """SetupError before any work if a folder cannot be written, or the disk has no room for the checkpoints."""
+    largest = max(BACKBONES[cell.backbone].checkpoint_bytes() for cell in todo)
+    at_once = min(len(todo), args.jobs) if args.executor == "local" else 1
+    store.ensure_writable(at_once * largest + (16 << 20))
+    if any(cell.origin == "generated" and not _standin_here(cell, args.data_dir) for cell in todo):
+        ensure_writable(args.data_dir, "data folder, where stand-ins are to be generated,", "--data-dir")
 
 
-def _kept_analyses(planned: list[Planned]) -> dict[str, Any]:
+def _standin_here(cell: Cell, data_dir: Path) -> bool:
+    root = data.standin_root(data_dir, cell.profile, dict(cell.overrides).get("data.samples"))
+    return data.standin_here(registry.tasks()[cell.task], root)
+
+
+def _kept_analyses(planned: Sequence[Planned]) -> dict[str, Any]:
     """The analyses that the records about to be replaced hold, so that a run for another one loses none."""
     held = [p.record["analysis"] for p in planned if p.record is not None and p.status == "done"]
     return {f"analysis.{name}": True for analysis in held for name in analysis}
-
-
-def _say_standins(todo) -> None:  # type: ignore[no-untyped-def]
-    names = list(dict.fromkeys(cell.task for cell in todo if cell.origin == "generated"))
-    if names:
-        print(f"no official data here for {', '.join(names)}: stand-ins are generated, and every table says so")

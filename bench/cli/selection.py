@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import data
 from bench.errors import UsageError
-from bench.plan import PROFILES, PROTOCOLS, Cell, Places, Selection, cells, split_roles
+from bench.plan import PROFILES, PROTOCOLS, RETRY, Cell, Places, Selection, cells, split_roles
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,16 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     analysis.add_argument("--similarity", action="store_true", help="linear CKA and weight movement per block")
 
 
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """The options that `run` and `plan` share: a selection or a study, and what of it is run again."""
+    add_selection(parser)
+    sizes = "quick, medium, large, full or tiny, as far as it has them"
+    parser.add_argument("--study", metavar="NAME", help="the cells of a study instead of a selection")
+    parser.add_argument("--size", default="quick", help=f"size of the study: {sizes}")
+    parser.add_argument("--retry", nargs="+", choices=RETRY, default=[], metavar="STATUS",
+                        help=f"run such cells again: {' '.join(RETRY)}; failed: all that failed")  # fmt: skip
+
+
 def places(args: argparse.Namespace) -> Places:
     """The folders that the options name."""
     return Places(args.data_dir, args.results_dir)
@@ -100,6 +110,25 @@ def runtime(args: argparse.Namespace) -> dict[str, Any]:
 def selected(args: argparse.Namespace) -> list[Cell]:
     """The cells that the options name."""
     return cells(selection(args), args.data_dir)
+
+
+def study_or_selection(args: argparse.Namespace) -> tuple[list[Cell], dict[str, Any]]:
+    """The cells of the study or selection that the options name, and the settings that change no cell."""
+    if args.study is None:
+        return selected(args), runtime(args)
+    from bench import studies
+
+    return studies.cells_of(args.study, args.size, args.data_dir), {**studies.runtime_of(args.study), **runtime(args)}
+
+
+def analyses_of(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Analysis name -> whether it is wanted, from runtime settings."""
+    return {name.removeprefix("analysis."): on for name, on in chosen.items() if name.startswith("analysis.")}
+
+
+def in_words(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _pair(text: str, option: str = "--set", form: str = "NAME=VALUE") -> tuple[str, str]:

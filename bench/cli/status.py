@@ -11,7 +11,7 @@ import json
 import sys
 import time
 
-from bench.cli.selection import add_selection, selected
+from bench.cli.selection import add_selection, in_words, selected
 from bench.errors import Exit
 from bench.launch.status import Row, rows
 from bench.plan import Cell
@@ -57,7 +57,11 @@ def run(args: argparse.Namespace) -> int:
 def text(found: list[Row]) -> str:
     """Counts, then one line for each cell that is not done."""
     counts = collections.Counter(row.status for row in found)
-    lines = [f"{len(found)} cells: " + ", ".join(f"{n} {status}" for status, n in counts.items())] if found else []
+    lines = (
+        [f"{in_words(len(found), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())]
+        if found
+        else []
+    )
     open_ = [row for row in found if row.status != "done"]
     for row in open_[:SHOWN]:
         where = " ".join(part for part in (row.where, f"job {row.job}" if row.job else "") if part)

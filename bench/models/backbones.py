@@ -26,6 +26,8 @@ class Backbone:
     """D: width of the tokens that go into the encoder."""
     out_width: int
     """d: width of the features that come out of it."""
+    parameters: int
+    """Weights of the encoder."""
     licence: str
     citation: str
     sources: tuple[str, ...]
@@ -51,6 +53,13 @@ class Backbone:
     def shipped_weights(self) -> Path:
         """Where this project keeps weights of its own for this backbone, whether or not they are there."""
         return Path(__file__).parent / "weights" / f"{self.name}.safetensors"
+
+    def checkpoint_bytes(self) -> int:
+        """What a cell that moves the whole encoder keeps on disk while it runs.
+
+        Two checkpoints of the weights and both moments of Adam, and two copies of the best weights, in float32.
+        """
+        return (2 * 3 + 2) * 4 * self.parameters
 
     def files(self) -> Path | None:
         """The folder with pretrained weights (and tokenizer), or None. Looks at disk only, never at the network."""
@@ -112,6 +121,7 @@ _ALL = (
         modality="vision",
         width=128,
         out_width=1024,
+        parameters=86_736_696,
         licence="MIT",
         citation="Liu et al., Swin Transformer, ICCV 2021, arXiv 2103.14030",
         sources=("cifar10", "digits", "fashion_mnist"),
@@ -129,6 +139,7 @@ _ALL = (
         modality="text",
         width=768,
         out_width=768,
+        parameters=85_054_464,
         licence="MIT",
         citation="Liu et al., RoBERTa, 2019, arXiv 1907.11692",
         sources=("topics",),
@@ -142,6 +153,7 @@ _ALL = (
         modality="vision",
         width=64,
         out_width=128,
+        parameters=928_552,
         licence="MIT",
         citation="Body: Liu et al., ICCV 2021; data: Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv 1708.07747",
         sources=("cifar10", "digits", "fashion_mnist"),
@@ -157,6 +169,7 @@ _ALL = (
         modality="text",
         width=384,
         out_width=384,
+        parameters=10_646_784,
         licence="Apache-2.0",
         citation="Wang et al., MiniLM, NeurIPS 2020, arXiv 2002.10957; Reimers and Gurevych, Sentence-BERT, EMNLP 2019",
         sources=("topics",),
