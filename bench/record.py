@@ -59,7 +59,7 @@ RECORD: Mapping[str, Key] = {
     "metrics_last": Key(_dict, "the same after the last epoch"),
     "trivial": Key(_dict, "the best trivial predictor on the same split: {name, score, metrics, all: {name: score}}"),
     "beats_trivial": Key((bool,), "whether `score` is better than the trivial predictor's", True),
-    "data": Key(_dict, "{fingerprint, files, sizes: {train, val, test}, input_shape, output_shape, notes}"),
+    "data": Key(_dict, "{fingerprint, verification, files, sizes: {train, val, test}, input_shape, output_shape, notes}"),
     "weights": Key(_text, "what the body started from, e.g. 'pretrained: ...' or 'random, seed 0'", True),
     "source": Key(_dict, "the source data used: {name, fingerprint, classes, count}, {} if none"),
     "parameters": Key(_dict, "{total, trainable, embedder, encoder, predictor}"),

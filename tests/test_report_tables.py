@@ -266,3 +266,19 @@ def test_special_characters_stay_text_in_every_format():
 def test_a_row_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="1 cells for 2 columns"):
         Table("t", "", "", (Column("a"), Column("b")), (("x", (Cell(),)),))
+
+
+def test_what_a_reader_warned_of_stands_under_the_table():
+    plain = make_record(method="mona")["data"]
+    assert not [text for text in tables.warnings(one_panel([make_record(method="mona")])) if "data of" in text]
+    said = {
+        "notes": {"warnings": ["x runs over (-1, 1)"], "target_nearly_constant": 1.0},
+        "verification": {"1D/a.hdf5": "differs: 3 bytes, published are 4", "1D/b.hdf5": "not verified"},
+    }
+    found = tables.warnings(one_panel([make_record(method=m, data=plain | said) for m in ("mona", "vanilla")]))
+    assert found == [
+        "Attention: data of advection: x runs over (-1, 1).",
+        "Attention: 1D/a.hdf5 is not the published file (differs: 3 bytes, published are 4).",
+        "Attention: 100% of the test targets of advection are nearly constant fields; a score says little more than how "
+        "well a mean is predicted, so read it beside the trivial predictor's.",
+    ]

@@ -106,9 +106,28 @@ def warnings(panel: Panel) -> list[str]:
             found.append(f"Attention: the cells of {task} were made on {count} different sets of data files.")
         if (count := len({r["code"].get("task") for r in cells["record"]})) > 1:
             found.append(f"Attention: {task} was read by {count} versions of its task file.")
+        found += _about_the_data(task, [r["data"] for r in cells["record"]])
     for row in panel.rows:
         if (count := len({r["code"].get("method") for r in panel.of(row)["record"]})) > 1:
             found.append(f"Attention: {row} was run by {count} versions of its method file.")
+    return found
+
+
+def _about_the_data(task: str, data: list[dict]) -> list[str]:
+    """What the reader warned of, files that are not the published ones, and targets that a mean predicts."""
+    notes = [entry.get("notes", {}) for entry in data]
+    said = sorted({text for note in notes for text in note.get("warnings", ())})
+    found = [f"Attention: data of {task}: {text}." for text in said]
+    files = {(path, text) for entry in data for path, text in entry.get("verification", {}).items()}
+    found += [
+        f"Attention: {path} is not the published file ({t})." for path, t in sorted(files) if t.startswith("differs")
+    ]
+    constant = max((note.get("target_nearly_constant", 0.0) for note in notes), default=0.0)
+    if constant >= 0.5:
+        found.append(
+            f"Attention: {constant:.0%} of the test targets of {task} are nearly constant fields; a score says little more "
+            "than how well a mean is predicted, so read it beside the trivial predictor's."
+        )
     return found
 
 

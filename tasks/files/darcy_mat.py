@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
 from tasks.contract import DataError, File, Request
+from tasks.files.copies import keep_copy, read_copy
 from tasks.files.fingerprint import fingerprint
 from tasks.files.locate import find
 from tasks.files.nb360 import AGAIN, array
@@ -65,21 +65,14 @@ def read_pairs(request: Request, file: File, most: int) -> tuple[np.ndarray, np.
     if request.cache is not None:
         key = hashlib.sha256(f"{fingerprint([path])} {most} {STRIDE}".encode()).hexdigest()[:16]
         copy = request.cache / f"darcy_nb360-{path.stem}-{key}.npz"
-        if copy.is_file():
-            try:
-                with np.load(copy, allow_pickle=False) as arrays:
-                    return arrays["coeff"], arrays["sol"]
-            except (OSError, ValueError, KeyError, EOFError):
-                copy.unlink(missing_ok=True)  # half a copy is as good as none: it is made again below
+        kept = read_copy(copy, ("coeff", "sol"))
+        if kept is not None:
+            return kept["coeff"], kept["sol"]
     fields = [_decimated(path, name, most) for name in ("coeff", "sol")]
     if fields[0].shape != fields[1].shape:
         raise DataError(path, f"coeff of shape {fields[0].shape} and sol of shape {fields[1].shape}", _EXPECTED, AGAIN)
     if copy is not None:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        temporary = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as f:
-            np.savez(f, coeff=fields[0], sol=fields[1])
-        temporary.replace(copy)
+        keep_copy(copy, {"coeff": fields[0], "sol": fields[1]})
     return fields[0], fields[1]
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tasks.contract import ArraySplit, Data, DataError, File, Request
+from tasks.files.copies import keep_copy, read_copy
 from tasks.files.fingerprint import fingerprint
 from tasks.files.locate import find
 from tasks.files.pdebench import GET_AGAIN, Header, Layout, read_field, read_header
@@ -117,25 +116,15 @@ def _cached(
     if folder is not None:
         chosen = json.dumps([fingerprint([header.path]), sorted(frames.items()), stride, asdict(spec)], default=dict)
         path = folder / f"{header.path.stem}-{hashlib.sha256(chosen.encode()).hexdigest()[:16]}.npz"
-        if path.is_file():
-            try:
-                with np.load(path, allow_pickle=False) as copy:
-                    return {name: copy[name] for name in frames}
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                path.unlink(missing_ok=True)  # half a copy is as good as none: it is made again below
+        kept = read_copy(path, frames)
+        if kept is not None:
+            return kept
     arrays = {
         name: read_field(header, frame, spec.inputs if name == "x" else spec.targets, stride)
         for name, frame in frames.items()
     }
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as f:
-                np.savez(f, allow_pickle=False, **arrays)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        keep_copy(path, arrays)
     return arrays
 
 
@@ -157,6 +146,7 @@ def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False
     spread = _spread(parts["test"].y)
     notes = {
         **loaded.notes,
+        "warnings": [*loaded.notes["warnings"], *_zero_targets(parts)],
         "split_policy": policy,
         "indices_sha256": indices_hash({**rows, "train": train}),
         "sizes": {name: len(part) for name, part in parts.items()},
@@ -167,6 +157,16 @@ def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False
         parts["train"], parts.get("val"), parts["test"], x.shape[1:], y.shape[1:],
         decode=_moments(y[train]) if standardise else None, notes=notes,
     )  # fmt: skip
+
+
+def _zero_targets(parts: Mapping[str, ArraySplit]) -> list[str]:
+    """A warning for each split with targets that are zero everywhere: a relative error divides by them."""
+    zero = {name: int((~part.y.reshape(len(part), -1).any(axis=1)).sum()) for name, part in parts.items()}
+    return [
+        f"{count} of {len(parts[name])} {name} targets are zero everywhere, where nRMSE, as score or loss, is not finite"
+        for name, count in zero.items()
+        if count
+    ]
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,34 @@
+"""Decimated copies of large files, kept once and read from then on; half a copy or none does no harm."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def read_copy(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
+    """The arrays of the copy at `path`, or None where there is no whole one."""
+    try:
+        with np.load(path, allow_pickle=False) as copy:
+            return {name: copy[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # half a copy is as good as none: it is made again and replaced
+
+
+def keep_copy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the copy, whole or not at all. In a folder that cannot be written none is kept: the file is read again."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as f:
+            np.savez(f, allow_pickle=False, **arrays)
+        temporary.replace(path)
+    except OSError:
+        # Official files often lie on a shared disk that is full or read-only, which is no reason not to read them.
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)
