@@ -22,8 +22,12 @@ Kind = Literal["exact", "finite_difference", "first_order"]
 Encode = Callable[[torch.Tensor], torch.Tensor]
 Weights = dict[str, torch.Tensor]
 
-RELATIVE_STEP = 1e-3
-"""ε‖v‖ / ‖θ‖ of the central difference."""
+STEP = 1 / 16
+"""ε‖v‖ / ‖θ‖ of the central difference, times the cube root of the precision that the matrix products have.
+
+The error of the difference is of order ε² and its rounding of order precision / ε, so the best ε is of order ∛precision.
+"""
+TF32_PRECISION = 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ def _finite_difference(problem: BiLevel) -> MetaGradient:
     slopes, phi, psi = _inner_slopes(loss, weights, problem)
     logs, v = _outer_slopes(problem, _adapted(weights, slopes, problem.inner_lr))
     del slopes
-    epsilon = RELATIVE_STEP * _norm(weights[name] for name in v) / _norm(v.values()).clamp_min(1e-30)
+    step = STEP * precision(problem.phi[0].dtype, problem.phi[0].device.type) ** (1 / 3)
+    epsilon = step * _norm(weights[name] for name in v) / _norm(v.values()).clamp_min(1e-30)
     ahead = _phi_slope_at(problem, weights, v, epsilon, replay)
     behind = _phi_slope_at(problem, weights, v, -epsilon, replay)
     mixed = [-problem.inner_lr * (a - b) / (2 * epsilon) for a, b in zip(ahead, behind)]
@@ -169,6 +174,15 @@ def _replay(device: torch.device) -> Callable[[], None]:
             torch.cuda.set_rng_state(gpu, device)
 
     return replay
+
+
+def precision(dtype: torch.dtype, device_type: str) -> float:
+    """Spacing of the numbers near one that a matrix product of `dtype` reads there, under autocast and TF32 too."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.finfo(torch.get_autocast_dtype(device_type)).eps
+    if device_type == "cuda" and dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+        return TF32_PRECISION
+    return torch.finfo(dtype).eps
 
 
 def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
