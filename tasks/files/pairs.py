@@ -19,7 +19,7 @@ from tasks.contract import ArraySplit, Data, DataError, File, Request
 from tasks.files.copies import keep_copy, read_copy
 from tasks.files.fingerprint import fingerprint
 from tasks.files.locate import find
-from tasks.files.pdebench import GET_AGAIN, Header, Layout, read_field, read_header
+from tasks.files.pdebench import GET_AGAIN, Header, Layout, read_frames, read_header
 from tasks.files.splits import indices_hash, split
 
 OPTIONS = ("allow_stale",)
@@ -119,10 +119,8 @@ def _cached(
         kept = read_copy(path, frames)
         if kept is not None:
             return kept
-    arrays = {
-        name: read_field(header, frame, spec.inputs if name == "x" else spec.targets, stride)
-        for name, frame in frames.items()
-    }
+    channels = {name: spec.inputs if name == "x" else spec.targets for name in frames}
+    arrays = read_frames(header, {name: (frame, channels[name]) for name, frame in frames.items()}, stride)
     if path is not None:
         keep_copy(path, arrays)
     return arrays

@@ -6,7 +6,7 @@ Nothing here knows tasks, splits or protocols; see `tasks.files.pairs` for those
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,28 +174,35 @@ def _constants(path: Path, h5: h5py.File) -> dict[str, float]:
     return constants
 
 
-def read_field(header: Header, frame: int, channels: tuple[int, ...], stride: int = 1) -> np.ndarray:
-    """One frame of every sample, (n, len(channels), *space) float32, every `stride`-th point of each axis.
+def read_frames(
+    header: Header, wanted: Mapping[str, tuple[int, tuple[int, ...]]], stride: int = 1
+) -> dict[str, np.ndarray]:
+    """Some frames of every sample, each (n, channels, *space) float32 at every `stride`-th point, in one pass.
 
-    `channels` number the fields of a CFD file or the last axis of a grouped one. In a Darcy file channel 0 is the
-    coefficient and channel 1 the solution. Frames are read whole and thinned in memory: strided reads are slower.
-    DataError on a number that is not finite.
+    `wanted` gives frame and channels by name. Channels number the fields of a CFD file or the last axis of a grouped
+    one; in a Darcy file 0 is the coefficient and 1 the solution. Frames are read whole and thinned in memory: strided
+    reads are slower. DataError on a number that is not finite.
     """
     thin = (slice(None), *(slice(None, None, stride),) * len(header.shape))
     space = tuple(-(-s // stride) for s in header.shape)
-    out = np.empty((header.samples, len(channels), *space), np.float32)
+    out = {name: np.empty((header.samples, len(c), *space), np.float32) for name, (_, c) in wanted.items()}
     with open_h5(header.path) as h5:
         for start in range(0, header.samples, ROWS):
             rows = slice(start, min(start + ROWS, header.samples))
-            for k, channel in enumerate(channels):
-                block = _read_rows(h5, header, rows, frame, channel)[thin]
-                finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
-                if not finite.all():
-                    bad = start + int(np.flatnonzero(~finite)[0])
-                    raise DataError(header.path, f"NaN or infinity in sample {bad}, frame {frame}, channel {channel}",
-                                    "finite numbers", GET_AGAIN)  # fmt: skip
-                out[rows, k] = block
+            for name, (frame, channels) in wanted.items():
+                for k, channel in enumerate(channels):
+                    block = _read_rows(h5, header, rows, frame, channel)[thin]
+                    _check_finite(header, block, start, frame, channel)
+                    out[name][rows, k] = block
     return out
+
+
+def _check_finite(header: Header, block: np.ndarray, start: int, frame: int, channel: int) -> None:
+    finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
+    if not finite.all():
+        bad = start + int(np.flatnonzero(~finite)[0])
+        raise DataError(header.path, f"NaN or infinity in sample {bad}, frame {frame}, channel {channel}",
+                        "finite numbers", GET_AGAIN)  # fmt: skip
 
 
 def _read_rows(h5: h5py.File, header: Header, rows: slice, frame: int, channel: int) -> np.ndarray:
