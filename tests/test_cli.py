@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import registry
 from bench.cli import VERBS, main
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +91,25 @@ def test_list_plan_and_describe_speak_json(tmp_path, capsys):
     assert {cell["status"] for cell in cells} == {"missing"}
     assert main(["describe", "mona", "--json"]) == 0
     assert any(o["name"] == "mona.lambda_" for o in json.loads(capsys.readouterr().out)["options"])
+
+
+def test_lists_and_descriptions_read_well_in_a_terminal(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["list", "tasks"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[0] == "name" and head.index("title") < 120 and len(lines) == len(registry.tasks().items)
+    assert main(["list", "backbones"]) == 0
+    assert any(line.split()[:3] == ["swin_base", "vision", "missing"] for line in capsys.readouterr().out.splitlines())
+    assert main(["describe", "swin_base"]) == 0
+    assert "hf download" in " ".join(capsys.readouterr().out.split())
+    assert main(["describe", "trainer"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:4] == ["trainer.batch_size", "32", "[1,", "inf)"] for line in said)
+    assert any(line.split()[:2] == ["trainer.clip", "none"] for line in said)
+    assert main(["describe", "ecg"]) == 0
+    said = capsys.readouterr().out
+    assert "{" not in said and "  trainer.optimizer: sgd" in said and "input: 1×1000" in said
 
 
 def test_run_then_again_then_without_one_record_then_report_and_export(shared_data, tmp_path, capsys):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import textwrap
 from dataclasses import fields
 from typing import Any
 
 from bench import registry, settings
+from bench.cli.list import table
 from bench.errors import Exit, unknown
 from bench.models.backbones import BACKBONES
 
@@ -21,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the description."""
     found = describe(args.name)
-    if args.json:
-        print(json.dumps(found, indent=1, default=str))
-        return Exit.OK
-    for key, value in found.items():
-        _print(key, value)
+    print(json.dumps(found, indent=1, default=str) if args.json else text(found))
     return Exit.OK
 
 
@@ -39,7 +38,11 @@ def describe(name: str) -> dict[str, Any]:
         return _method(name)
     if name in BACKBONES:
         b = BACKBONES[name]
-        return {"backbone": name, **{f.name: getattr(b, f.name) for f in fields(b)}, "weights": b.missing() or "here"}
+        return {
+            "backbone": name,
+            **{f.name: getattr(b, f.name) for f in fields(b) if f.name != "name"},
+            "weights": b.missing() or "here",
+        }
     if name in registry.suites():
         return {"suite": name, "tasks": registry.suites()[name]}
     if name in settings.SECTIONS:
@@ -100,22 +103,36 @@ def _method(name: str) -> dict[str, Any]:
 
 def _options(cls: type, section: str) -> list[dict[str, Any]]:
     return [
-        {"name": f"{section}.{f.name}", "default": f.default, "role": f.metadata.get("role", "identity"),
-         "meaning": f.metadata.get("help", "")}
+        {"name": f"{section}.{f.name}", "default": f.default, "allowed": f.metadata.get("allowed"),
+         "role": f.metadata.get("role", "identity"), "meaning": f.metadata.get("help", "")}
         for f in fields(cls)
     ]  # fmt: skip
 
 
-def _print(key: str, value: Any) -> None:
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (dict, str)):
-        print(f"{key}:")
-        for item in value:
-            print("  - " + (", ".join(f"{k}: {v}" for k, v in item.items()) if isinstance(item, dict) else str(item)))
-    elif isinstance(value, dict) and value:
-        print(f"{key}:")
-        for k, v in value.items():
-            print(f"  {k}: {v}")
-    elif isinstance(value, (list, tuple)):
-        print(f"{key}: {'×'.join(map(str, value)) if value else 'none'}")
+def text(found: dict[str, Any]) -> str:
+    """A description for people: one line per fact, tables and lists indented below their name."""
+    width = shutil.get_terminal_size((120, 0)).columns
+    return "\n".join(_lines(key, value, width) for key, value in found.items() if value not in (None, "", [], (), {}))
+
+
+def _lines(key: str, value: Any, width: int) -> str:
+    if isinstance(value, dict):
+        below = [f"{k}: {_short(v)}" for k, v in value.items()]
+    elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+        same = all(list(item) == list(value[0]) for item in value)
+        rows = [{k: "none" if k == "default" and v is None else v for k, v in item.items()} for item in value]
+        below = table(rows).split("\n") if same else [_short(item) for item in rows]
+    elif isinstance(value, (list, tuple)) and value and any(" " in str(item) for item in value):
+        below = [str(item) for item in value]
     else:
-        print(f"{key}: {value}")
+        return textwrap.fill(f"{key}: {_short(value)}", width, subsequent_indent="  ", break_long_words=False)
+    return "\n".join([f"{key}:", *(f"  {line}" for line in below)])
+
+
+def _short(value: Any) -> str:
+    """A value within a line: shapes as 1×256, other lists and mappings with commas."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items()) or "no changes"
+    if isinstance(value, (list, tuple)):
+        return ("×" if all(type(item) is int for item in value) else ", ").join(map(str, value))
+    return str(value)

@@ -1,4 +1,4 @@
-"""List what there is: tasks, suites, methods, backbones or studies."""
+"""List what there is: tasks, suites, methods, backbones or studies. `describe NAME` says everything about one of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from bench import registry
 from bench.errors import Exit, unknown
 from bench.models.backbones import BACKBONES
+
+LEFT_OUT = ("train", "val", "test", "licence", "citation", "cure")
+"""What a line of a terminal has no room for: `describe NAME`, --format markdown and --json have it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,12 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps(rows, indent=1))
         return Exit.OK
-    print(table(rows, markdown=args.format == "markdown"))
+    if args.format == "markdown":
+        print(markdown(rows))
+    else:
+        shown = [key for key in rows[0] if key not in (*LEFT_OUT, "title")] if rows else []
+        shown += ["title"] * (bool(rows) and "title" in rows[0])  # last, where a narrow terminal may cut it
+        print(table([{key: row[key] for key in shown} for row in rows]))
     for broken in (*registry.tasks().broken, *registry.methods().broken):
         print(f"\nleft out: {broken.name} ({broken.where}): {broken.reason}")
     return Exit.OK
@@ -72,8 +80,9 @@ def _backbones() -> list[dict[str, Any]]:
             "name": b.name,
             "title": b.title,
             "modality": b.modality,
-            "weights": b.missing() or "here",
+            "weights": "here" if b.missing() is None else "missing",
             "licence": b.licence,
+            "cure": b.missing(),
         }
         for b in BACKBONES.values()
     ]
@@ -85,17 +94,21 @@ def _studies() -> list[dict[str, Any]]:
     return [{"name": s.name, "question": s.question, "claims": list(s.claims)} for s in studies.all_studies().values()]
 
 
-def table(rows: list[dict[str, Any]], markdown: bool = False) -> str:
-    """Rows of the same keys as aligned text or a markdown table."""
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same keys as aligned text."""
     if not rows:
         return "(none)"
-    header = list(rows[0])
-    cells = [[_text(row[key]) for key in header] for row in rows]
-    if markdown:
-        lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-        return "\n".join([*lines, *(f"| {' | '.join(c.replace('|', '¦') for c in row)} |" for row in cells)])
-    widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in [header, *cells])
+    lines = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(text.ljust(w) for text, w in zip(line, widths)).rstrip() for line in lines)
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same keys as a markdown table."""
+    if not rows:
+        return "(none)"
+    lines = [f"| {' | '.join(_text(value).replace('|', '¦') for value in row.values())} |" for row in rows]
+    return "\n".join([f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}", *lines])
 
 
 def _text(value: Any) -> str:
