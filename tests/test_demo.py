@@ -1,0 +1,38 @@
+"""What `make demo` promises: every method learns on the quick suite, and the committed run of it is the current one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import cell as cells
+from bench import plan, registry
+from bench.plan import Places, Selection
+from bench.store import Store
+
+ROOT = Path(__file__).parent.parent
+DEMO = re.search(r"^METHODS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+
+
+def test_the_committed_demo_beats_the_trivial_predictor_on_every_task(tmp_path):
+    """All metrics of the quick suite are errors: clearly better means at most 85 % of the trivial predictor's."""
+    planned = plan.plan(
+        plan.cells(Selection(suites=("quick",), methods=tuple(DEMO)), tmp_path), Store(ROOT / "results" / "quick")
+    )
+    assert len(planned) == 4 * len(DEMO)
+    ratios = {str(p.cell): p.record["score"] / p.record["trivial"]["score"] for p in planned if p.status == "done"}
+    assert len(ratios) == len(planned), [str(p.cell) for p in planned if p.status != "done"]
+    assert {cell: ratio for cell, ratio in ratios.items() if ratio > 0.85} == {}
+    # Recipes must still be those of these records; methods may be edited, as their own tests cover them.
+    assert [p.stale for p in planned if p.stale and "settings" in p.stale] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name in registry.methods().items if name != "vanilla"])
+def test_every_method_learns(method, shared_data, tmp_path):
+    """On the cheapest task of the quick suite; `test_cell` trains vanilla on all four."""
+    (cell,) = plan.cells(Selection(tasks=("darcy_pdebench",), methods=(method,), profile="quick"), shared_data)
+    record = cells.run(cell, Places(shared_data, tmp_path), {})
+    assert record["score"] < 0.85 * record["trivial"]["score"]
