@@ -82,7 +82,9 @@ def tasks() -> Found[Task]:
 def methods() -> Found[type[Method]]:
     """Every method: `Method` subclasses in the files of methods/, then entry points of group `bench.methods`."""
     folder = Path(methods_package.__file__ or "").parent
-    return _find("method", folder, "methods", r"^class \w+\(Method\)", _methods_in, "bench.methods")
+    # A method may also derive from another one, so its name gives it away; a forgotten name is reported on import.
+    marker = r"^class \w+\(Method\)|^    name\b.*= [\"']"
+    return _find("method", folder, "methods", marker, _methods_in, "bench.methods")
 
 
 def _tasks_in(thing: Any) -> list[Task]:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import methods
+from bench import registry
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 EXAMPLE = EXAMPLES / "bench-bitfit"
@@ -124,6 +127,28 @@ def test_broken_plugins_are_named_and_hide_nothing(installed, tmp_path):
         assert "left out" in line and reason in line and f"broken-{name}" in line
     asked = bench("run", "--tasks", "advection", "--methods", "broken_raises", path=site, cwd=tmp_path)
     assert asked.returncode == 2 and "no licence" in asked.stderr
+
+
+OWN = {
+    "half_linear": "from methods.linear import Linear\n\nclass HalfLinear(Linear):\n    name = 'half_linear'\n",
+    "unfinished": "from methods.contract import Method\n\nclass Unfinished(Method):\n    def align(:\n",
+    "nameless": "from methods.contract import Method\n\nclass Nameless(Method):\n    pass\n",
+    "leaves": "import sys\n\nclass Leaves:\n    name = 'leaves'\n\nsys.exit('no GPU')\n",
+    "helper": "raise RuntimeError('no plug-in, so never imported')\n",
+}
+
+
+def test_files_in_the_methods_folder_are_found_by_looking(tmp_path, monkeypatch):
+    for name, source in OWN.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.setattr(methods, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    found = registry.methods.__wrapped__()
+    assert set(found.items) == {"half_linear"} and found.origin["half_linear"] == "methods/half_linear.py"
+    reasons = {broken.name: broken.reason for broken in found.broken}
+    assert set(reasons) == {"unfinished", "nameless", "leaves"}
+    assert "SyntaxError" in reasons["unfinished"] and "with a name" in reasons["nameless"]
+    assert reasons["leaves"] == "SystemExit: no GPU"
 
 
 def test_a_plugin_cannot_take_a_name_that_is_taken(installed, tmp_path):
