@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from bench.launch import Outcome, inline
 from bench.launch.claim import acquire
 from bench.launch.one import Job, Work, run_one, works
-from bench.launch.progress import Lines, Reporter, Silent, describe, display, duration, read, time_left
+from bench.launch.progress import Bars, Lines, Reporter, Silent, describe, display, duration, read, time_left
 from bench.store import Store
 from tests.fake_runner import make_cell, score_after
 
@@ -143,5 +144,31 @@ def test_lines_where_there_is_no_terminal(tmp_path):
     inline.run(works([make_cell(0), make_cell(1, do="fail")], job.store), job, show)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("[1/2] fake / none / nothing / seed 0")
-    assert lines[1].endswith(": done")
+    assert ": done, " in lines[1] and "(trivial " in lines[1]
     assert lines[3].endswith(": failed, ValueError: this cell fails")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_bars_on_a_terminal(tmp_path, monkeypatch, no_color):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("NO_COLOR", "1") if no_color else monkeypatch.delenv("NO_COLOR", raising=False)
+    out = Terminal()
+    show = display(2, out=out)
+    assert isinstance(show, Bars)
+    show.start("a", "advection / mona [mona.lambda_=0.5]")
+    show.update("a", {"stage": "stage2", "epoch": 2, "epochs": 4, "seconds": 3.0})
+    show._rich.refresh()
+    show.end("a", "done", "nrmse 0.5")
+    show.close()
+    colour = re.compile(r"\x1b\[[0-9;]*m")
+    assert bool(colour.search(out.getvalue())) is not no_color
+    said = colour.sub("", out.getvalue())
+    assert "advection / mona [mona.lambda_=0.5]: done, nrmse 0.5" in said
+    assert re.search(r"\[mona.lambda_=0.5\] .*stage2 epoch 2/4, 5 s left", said)
+    assert "0/2" in said and "1/2" in said

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.launch.claim import Held, acquire, replace_quickly
-from bench.launch.progress import Progress, Reporter
+from bench.launch.progress import Progress, Reporter, duration
 from bench.plan import Cell, Places
 from bench.record import Record
 from bench.store import Store
@@ -153,9 +153,19 @@ def ended(cell: Cell, store: Store, record: Record) -> Result:
     """The result that a record stands for; removes what a finished cell does not need any more."""
     if record["status"] == "done":
         _tidy(store.work(cell.id))
-        return Result(cell, "done", "", record)
+        return Result(cell, "done", score_line(record), record)
     error = record["error"] or {}
     return Result(cell, record["status"], f"{error.get('type', '')}: {error.get('message', '')}".strip(": "), record)
+
+
+def score_line(record: Record) -> str:
+    """What came out of a finished cell: `nrmse 0.777 (trivial 1), 44 s`."""
+    unit = "" if record["unit"] == "1" else f" {record['unit']}"
+    score = "not finite" if record["score"] is None else f"{record['score']:.3g}{unit}"
+    trivial = record["trivial"].get("score")
+    beside = "" if trivial is None else f" (trivial {trivial:.3g}{unit})"
+    seconds = record["seconds_total"]
+    return f"{record['metric']} {score}{beside}" + ("" if seconds is None else f", {duration(seconds)}")
 
 
 def record_failure(cell: Cell, job: Job, status: str, error: BaseException) -> Result:

@@ -126,14 +126,20 @@ class Lines:
 class Bars:
     """One bar for the run and one for each running cell, on a terminal."""
 
-    def __init__(self, total: int):
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    def __init__(self, total: int, out: TextIO):
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Rich
+        from rich.table import Column
 
-        self._rich = Rich(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
+        # In a narrow terminal the title is cut, not what the cell says of itself.
+        title = TextColumn(
+            "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
         )
-        self._all = self._rich.add_task("cells", total=total, note="")
+        note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True))
+        self._rich = Rich(title, BarColumn(bar_width=16), note, console=Console(file=out), expand=True)
+        self._total, self._ended = total, 0
+        self._all = self._rich.add_task("cells", total=total, note=f"0/{total}")
         self._bars: dict[str, Any] = {}
         self._rich.start()
 
@@ -153,7 +159,8 @@ class Bars:
             self._rich.console.print(
                 f"{title}: {outcome}{f', {message}' if message else ''}", highlight=False, markup=False
             )
-        self._rich.advance(self._all)
+        self._ended += 1
+        self._rich.update(self._all, completed=self._ended, note=f"{self._ended}/{self._total}")
 
     def close(self) -> None:
         self._rich.stop()
@@ -180,4 +187,4 @@ def display(total: int, quiet: bool = False, out: TextIO | None = None) -> Displ
     out = sys.stderr if out is None else out
     if quiet:
         return Silent()
-    return Bars(total) if out.isatty() and out is sys.stderr else Lines(total, out)
+    return Bars(total, out) if out.isatty() else Lines(total, out)
