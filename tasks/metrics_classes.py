@@ -20,7 +20,7 @@ def error(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
         pred: (n, K) logits.
         target: (n,) int class labels.
 
-    Range [0, 100] %, lower is better. Source: NAS-Bench-360 (CIFAR-100, Spherical, NinaPro, Satellite).
+    Unit %. Range [0, 100] %, lower is better. Source: NAS-Bench-360 (CIFAR-100, Spherical, NinaPro, Satellite).
     """
     if np.isnan(pred).any():
         return NAN
@@ -50,9 +50,10 @@ def f1_per_class(counts: np.ndarray) -> np.ndarray:
 
 
 def f1_error_windows(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """1 − macro F1 over all K classes, every window counted on its own (a class never seen and never decided counts 0).
+    """1 − mean_k F1_k over all K classes, every window on its own (a class never seen and never decided counts 0).
 
-    pred (n, K) logits, target (n,) int. Range [0, 1], lower is better. Source: DASH/ORCA score windows.
+    F1_k = 2·TP / (2·TP + FP + FN). pred (n, K) logits, target (n,) int. Unit 1. Range [0, 1], lower is better.
+    Source: DASH/ORCA score windows.
     """
     if np.isnan(pred).any():
         return NAN
@@ -68,10 +69,10 @@ def majority_votes(pred: np.ndarray, record: np.ndarray) -> tuple[np.ndarray, np
 
 
 def f1_error_records(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """1 − macro F1 over all K classes after a majority vote over the windows of each record.
+    """1 − mean_k F1_k over all K classes after a majority vote over the windows of each record.
 
-    pred (n, K) logits; target (n,) int; extra `record` (n,) int, the record of each window. Range [0, 1], lower is
-    better. Source: NAS-Bench-360 (ECG); the CinC 2017 challenge scores records too.
+    F1_k as in `f1_error_windows`. pred (n, K) logits; target (n,) int; extra `record` (n,) int, the record of each
+    window. Unit 1. Range [0, 1], lower is better. Source: NAS-Bench-360 (ECG); CinC 2017 scores records too.
     """
     if np.isnan(pred).any():
         return NAN
@@ -80,7 +81,10 @@ def f1_error_records(pred: np.ndarray, target: np.ndarray, extra: Extra) -> floa
 
 
 def _f1_error_present(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """1 − mean F1 of the classes that occur in truth or decisions of this chunk (published code)."""
+    """1 − mean_k F1_k over the classes that occur in truth or decisions of this chunk.
+
+    pred (n, K) logits, target (n,) int. Unit 1. Range [0, 1], lower is better. Source: ORCA's code.
+    """
     if np.isnan(pred).any():
         return NAN
     return 1.0 - float(np.nanmean(f1_per_class(confusion(pred.argmax(1), target, pred.shape[1]))))
@@ -98,7 +102,7 @@ def fnr(pred: np.ndarray, target: np.ndarray, extra: Extra, threshold: float = 0
     """False negative rate in percent, 100 · FN / (FN + TP), over pixels not ignored; decided by logit > `threshold`.
 
     pred (n, 1, H, W) logits; target the same shape in {0, 1}; extra `ignore` as in the reader. 0 is sigmoid > 0.5.
-    NaN when there is no positive pixel. Range [0, 100] %, lower is better. Source: NAS-Bench-360 paper (Cosmic).
+    NaN when there is no positive pixel. Unit %. Range [0, 100] %, lower is better. Source: NAS-Bench-360 (Cosmic).
     """
     if np.isnan(pred).any():
         return NAN
@@ -109,8 +113,8 @@ def fnr(pred: np.ndarray, target: np.ndarray, extra: Extra, threshold: float = 0
 def balanced_error(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     """1 − (TPR + TNR) / 2 of logit > 0, over pixels not ignored: the area under the ROC "curve" of a hard decision.
 
-    Shapes as in `fnr`. NaN without a positive or a negative pixel. Range [0, 1], lower is better, 0.5 for a constant.
-    Source: what scikit-learn's roc_auc_score gives for 0/1 scores.
+    pred (n, 1, H, W) logits, target the same shape. NaN without a positive or a negative pixel. Unit 1. Range [0, 1],
+    lower is better, 0.5 for a constant. Source: what scikit-learn's roc_auc_score gives for 0/1 scores.
     """
     if np.isnan(pred).any():
         return NAN
@@ -123,7 +127,9 @@ def balanced_error(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
 def balanced_error_paper(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     """What published code prints as "1 − AUROC" for Cosmic: `balanced_error` with two defects kept.
 
-    Logits are cut at 0 before the ROC curve, and ignored pixels count as true negatives instead of being left out.
+    Logits are cut at 0 before the ROC curve, and ignored pixels count as true negatives instead of being left out:
+    1 − (TPR + TNR) / 2. pred (n, 1, H, W) logits, target the same shape. Unit 1. Range [0, 1], lower is better.
+    Source: ORCA's code.
     """
     if "ignore" in extra:
         keep = ~np.asarray(extra["ignore"], bool)

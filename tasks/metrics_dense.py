@@ -16,7 +16,7 @@ PAD = 5
 def relative_l2(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     """mean_i ‖p_i − y_i‖₂ / ‖y_i‖₂, fields flattened per sample, in physical units.
 
-    pred and target (n, K, H, W). Range [0, ∞), lower is better; a target that is zero everywhere gives inf or NaN.
+    pred and target (n, K, H, W). Unit 1. Range [0, ∞), lower is better; a target that is zero everywhere gives inf or NaN.
     Source: Li et al. 2021 (FNO); NAS-Bench-360 (Darcy).
     """
     n = len(target)
@@ -35,7 +35,7 @@ def _contact_error(pred: np.ndarray, target: np.ndarray, upper: float, lower: fl
 
 
 def mae8(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """Mean absolute error in Å of predicted Cβ distances between residues that truly are within 8 Å, 24 or more apart.
+    """mean_protein mean_pq |y_pq − p_pq| over pairs with y ≤ 8 Å and q − p ≥ 24: error of predicted Cβ distances.
 
     The prediction is symmetrised, each protein is cropped to its own length, errors are averaged over the pairs of a
     protein and then over proteins. A protein without such a pair is left out.
@@ -45,7 +45,7 @@ def mae8(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
         target: (n, 1, S, S) true distances in Å, 100 in the padding.
         extra: `length` (n,) int, residues of each protein.
 
-    Range [0, ∞) Å, lower is better. Source: Adhikari 2020 (PDNET/DEEPCON); NAS-Bench-360 (PSICOV).
+    Unit Å. Range [0, ∞) Å, lower is better. Source: Adhikari 2020 (PDNET/DEEPCON); NAS-Bench-360 (PSICOV).
     """
     if np.isnan(pred).any():
         return float("nan")
@@ -62,6 +62,9 @@ def mae8_paper(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     Every protein is cropped to the length of the *first* one (its batch index is always 0); averaging the triangles in
     place and then again weighs them 0.25 (upper) and 0.75 (lower); predictions are floored at 0.01 Å. Where published
     code stops at a protein without a qualifying pair, this leaves the protein out.
+
+    mean_protein mean_pq |y_pq − p_pq|; pred, target (n, 1, S, S) and `length` (n,) as in `mae8`. Unit Å. Range [0, ∞) Å,
+    lower is better. Source: ORCA's code.
     """
     if np.isnan(pred).any():
         return float("nan")

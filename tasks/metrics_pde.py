@@ -34,41 +34,55 @@ def _rms(a: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def rmse(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """Mean over samples of the root mean square error over all fields and points; the unit is the fields' own."""
+    """mean_i sqrt(mean_j (p_ij - y_ij)^2), j over all fields and points of sample i.
+
+    pred and target (n, K, *space). Unit: the fields' own. Range [0, inf), lower is better. Source: ORCA's code.
+    """
     return float(_rms(_error(pred, target), tuple(range(1, pred.ndim))).mean())
 
 
 def nrmse(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """Mean over samples of RMSE / RMS of the target, fields and points flattened (ORCA's score; no epsilon)."""
+    """mean_i sqrt(mean_j (p_ij - y_ij)^2) / sqrt(mean_j y_ij^2), j over all fields and points of sample i; no epsilon.
+
+    PDEBench's "whole trajectory" form, here of one frame. pred and target (n, K, *space). Unit 1. Range [0, inf), lower is
+    better; a target that is zero everywhere gives inf or NaN. Source: ORCA's score.
+    """
     axes = tuple(range(1, pred.ndim))
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.mean(_rms(_error(pred, target), axes) / _rms(target, axes)))
 
 
 def nrmse_pertimestep(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """PDEBench's nRMSE: the ratio's mean over samples, fields and time steps; a small field weighs like a large one.
+    """mean_ic sqrt(mean_x (p_icx - y_icx)^2) / sqrt(mean_x y_icx^2): PDEBench's nRMSE, a small field weighs like a large one.
 
-    These tasks have one time step, so with one field it equals `nrmse`.
+    The mean is over samples i, fields c and time steps; these tasks have one time step, so with one field it equals
+    `nrmse`. pred and target (n, K, *space). Unit 1. Range [0, inf), lower is better. Source: PDEBench's code.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.mean(_rms(_error(pred, target), _space(pred)) / _rms(target, _space(pred))))
 
 
 def max_error(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """Largest absolute error over all samples and points, mean over fields; grows with the number of samples."""
+    """mean_c max_ix |p_icx - y_icx|: grows with the number of samples.
+
+    pred and target (n, K, *space). Unit: the fields' own. Range [0, inf), lower is better. Source: PDEBench's code.
+    """
     return float(np.abs(_error(pred, target)).max(axis=(0, *_space(pred))).mean())
 
 
 def conserved_rmse(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """Root mean square over samples of the error in the sum over points, divided by their number; mean over fields."""
+    """mean_c sqrt(mean_i (sum_x p_icx - sum_x y_icx)^2) / N, N points: the error in what a conservation law keeps.
+
+    pred and target (n, K, *space). Unit: the fields' own. Range [0, inf), lower is better. Source: PDEBench's code.
+    """
     totals = _error(pred, target).mean(axis=_space(pred))
     return float(_rms(totals, (0,)).mean())
 
 
 def boundary_rmse(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """Mean over samples of the root mean square error on the outermost points, mean over fields.
+    """mean_ic sqrt(mean_x (p_icx - y_icx)^2), x on the boundary. 1D: both ends. 2D: four edges, corners counted twice.
 
-    1D: both ends. 2D: the four edges, corners counted twice as in the reference.
+    pred and target (n, K, *space). Unit: the fields' own. Range [0, inf), lower is better. Source: PDEBench's code.
     """
     e = _error(pred, target)
     if e.ndim == 3:
@@ -106,7 +120,11 @@ def _fourier(band: str) -> Metric:
         amplitude = _spectrum(_error(pred, target))[:, low:high]
         return float(amplitude.mean()) if amplitude.size else float("nan")
 
-    function.__doc__ = f"Mean error amplitude over wavenumbers [{low}, {high or 'end'}); NaN on a grid without any."
+    function.__doc__ = (
+        f"mean_c mean_k sqrt(mean_i |F(p - y)_ick|^2) / N over wavenumbers k in [{low}, {high or 'end'}); NaN on a grid "
+        "without any. pred and target (n, K, *space), one or two axes. Unit: the fields' own. Range [0, inf), lower is "
+        "better. Source: PDEBench's code."
+    )
     above = f"{low} <= k < {high}" if high else f"k >= {low}"
     formula = f"mean_c mean_k sqrt(mean_i |F(p - y)_ick|^2) / N, {above}"
     return Metric(f"fourier_rmse_{band}", function, "field", False, (0.0, float("inf")), formula, CODE)

@@ -67,14 +67,14 @@ def _macro(function, pred: np.ndarray, target: np.ndarray) -> float:
 
 
 def one_minus_map(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """1 − macro mean average precision over labels.
+    """1 − mean_k AP_k, AP_k = Σ_j (R_j − R_{j−1}) P_j of label k: 1 − macro mean average precision.
 
     Args:
         pred: (n, K) logits; any increasing function of the probability gives the same value within a clip.
         target: (n, K) in {0, 1}.
         extra: with `clip` (n,) int, rows are chunks: their logits are averaged over each clip first (FSD50K).
 
-    Labels without a positive in the split are left out of the mean. Range [0, 1], lower is better.
+    Labels without a positive in the split are left out of the mean. Unit 1. Range [0, 1], lower is better.
     Source: NAS-Bench-360 (FSD50K); average precision as in scikit-learn.
     """
     if _any_nan(pred):
@@ -86,14 +86,14 @@ def one_minus_map(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
 
 
 def one_minus_auroc(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """1 − area under the ROC curve: macro over labels, or over all pixels of dense logits.
+    """1 − mean_k AUROC_k, or 1 − AUROC over all pixels of dense logits.
 
     Args:
         pred: (n, K) logits, or (n, 1, H, W) per-pixel logits (Cosmic).
         target: same shape, in {0, 1}.
         extra: with `ignore` (n, 1, H, W), pixels to leave out.
 
-    Labels without a positive or without a negative are left out of the mean (nanmean). Range [0, 1], lower is better.
+    Labels without a positive or without a negative are left out (nanmean). Unit 1. Range [0, 1], lower is better.
     Source: NAS-Bench-360 (DeepSEA, Cosmic); Zhou & Troyanskaya 2015 for the mean over labels.
     """
     if _any_nan(pred):
@@ -105,11 +105,12 @@ def one_minus_auroc(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float
 
 
 def one_minus_auroc_chunks_1008(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """`one_minus_auroc` on consecutive chunks of 1,008 samples, averaged with equal weight (published code).
+    """mean of `one_minus_auroc` over consecutive chunks of 1,008 samples, each with equal weight (published code).
 
     1,008 is the first multiple of the published batch size 16 that reaches 1,000. Kept defect: small chunks make
     per-label AUROC noisy and drop labels without positives chunk by chunk. The published loader also shuffles the
-    test set; here chunks follow file order.
+    test set; here chunks follow file order. pred (n, K) logits, target (n, K). Unit 1. Range [0, 1], lower is better.
+    Source: ORCA's code.
     """
     chunks = range(0, len(pred), 1008)
     return float(np.mean([one_minus_auroc(pred[i : i + 1008], target[i : i + 1008], {}) for i in chunks]))

@@ -20,8 +20,14 @@ def test_every_metric_says_what_it_is():
         assert metric.name == name
         assert metric.formula and metric.source and metric.unit
         assert metric.range[0] < metric.range[1]
-        function = getattr(metric.function, "func", metric.function)
-        assert function.__doc__, name
+        wrapped = getattr(
+            metric.function, "args", ()
+        )  # the mean over chunks of another metric has that one's docstring
+        doc = " ".join(((wrapped[0] if wrapped else getattr(metric.function, "func", metric.function)).__doc__).split())
+        direction = "higher is better" if metric.higher_is_better else "lower is better"
+        for part in ("(n", "Unit", "Range [", direction, "Source: "):
+            assert part in doc, f"{name} does not say {part!r}"
+        assert any(sign in doc for sign in ("mean", "FN", "TPR")), f"{name} has no formula"
 
 
 @pytest.mark.parametrize("ties", [False, True])
