@@ -31,9 +31,12 @@ def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: R
                 raise DataError(path, "a stand-in made by this project", "an official file",
                                 "Move it out of the data folder: stand-ins belong under its folder `generated`.")  # fmt: skip
     print_ = fingerprint(files)
-    _same_as_before(cell, config, places, print_, files)
+    seen = _seen(cell, config, places)
+    _refuse_other_data(seen, places, print_, files)
     options = {"allow_stale": True} if config.data.allow_stale else {}
     loaded = task.read(Request(root, cell.protocol, config.data.limit, options, places.data_dir / ".cache"))  # type: ignore[arg-type]
+    if not seen.exists():  # only now: files that cannot be read must not stand in the way of their replacement
+        write_atomically(seen, json.dumps({"fingerprint": print_, "files": [str(f) for f in files[:50]]}).encode())
     for text in loaded.notes.get("warnings", ()):
         print(f"warning: {task.name}: {text}", file=sys.stderr, flush=True)
     sizes = {
@@ -54,12 +57,15 @@ def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: R
     return loaded
 
 
-def _same_as_before(cell: Cell, config: Settings, places: Places, print_: str, files: list[Path]) -> None:
-    """Refuse data that differ from what earlier cells of this store read: their scores could not be compared."""
+def _seen(cell: Cell, config: Settings, places: Places) -> Path:
+    """Where the store remembers the fingerprint of the data that its cells of this kind have read."""
     size = "" if config.data.samples is None else f"-{config.data.samples}"
-    seen = places.results_dir / "work" / "data" / f"{cell.task}.{cell.origin}.{cell.profile}{size}.json"
+    return places.results_dir / "work" / "data" / f"{cell.task}.{cell.origin}.{cell.profile}{size}.json"
+
+
+def _refuse_other_data(seen: Path, places: Places, print_: str, files: list[Path]) -> None:
+    """Refuse data that differ from what earlier cells of this store read: their scores could not be compared."""
     if not seen.exists():
-        write_atomically(seen, json.dumps({"fingerprint": print_, "files": [str(f) for f in files[:50]]}).encode())
         return
     before = json.loads(seen.read_bytes())["fingerprint"]
     if before != print_:

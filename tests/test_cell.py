@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bench import cell as cells
-from bench import plan, registry
+from bench import data, plan, registry
 from bench.plan import Places, Selection
 from bench.store import Store
 
@@ -118,6 +118,19 @@ def test_data_that_changed_between_two_cells_are_refused(tmp_path):
     record = cells.run(one(places.data_dir, method="linear"), places, {})
     assert record["status"] == "failed" and record["error"]["type"] == "DataError"
     assert "which earlier cells" in record["error"]["message"]
+
+
+def test_a_damaged_file_is_named_and_its_replacement_is_taken(tmp_path):
+    places = Places(tmp_path / "data", tmp_path / "results")
+    cell, task = one(places.data_dir), registry.tasks()["darcy_pdebench"]
+    data.generate(task, places.data_dir, "tiny")
+    file = data.standin_root(places.data_dir, "tiny") / task.files[0].path
+    file.write_bytes(file.read_bytes()[:-1000])
+    record = cells.run(cell, places, {})
+    assert record["status"] == "failed" and record["error"]["type"] == "DataError"
+    assert file.name in record["error"]["message"] and "truncated" in record["error"]["message"]
+    file.unlink()
+    assert cells.run(cell, places, {})["status"] == "done"
 
 
 def test_a_failing_method_is_a_record_with_its_traceback(places, monkeypatch):
