@@ -11,6 +11,7 @@ TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): some 6 GB with torch, which takes minutes and says nothing meanwhile."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
