@@ -83,6 +83,7 @@ def _dispatch(arguments: list[str]) -> int:
     layout = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog=f"bench {arguments[0]}", description=verb.__doc__, formatter_class=layout)
     verb.add_arguments(parser)
+    parser.usage = parser.short_usage()
     return int(verb.run(parser.parse_args(arguments[1:])))
 
 

@@ -2,6 +2,12 @@
 
 A task that is named and has no official data here gets its stand-in generated. A run that names neither task nor suite
 takes every task whose data are here.
+
+examples:
+  python -m bench run --suite quick --methods vanilla orca mona
+  python -m bench run --tasks 'diffusion_*' --methods mona --seeds 0 1 2 --executor local -j 2
+  python -m bench run --tasks ecg --methods vanilla --grid trainer.lr=1e-4,3e-4 --set trainer.epochs=3
+  python -m bench run --tasks ecg --methods vanilla --retry failed
 """
 
 from __future__ import annotations

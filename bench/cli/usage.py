@@ -12,6 +12,11 @@ from bench.errors import UsageError, unknown
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises UsageError instead of ending the process."""
 
+    def short_usage(self) -> str:
+        """The command and its positional arguments; the options are listed below anyway."""
+        names = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
+        return " ".join([f"python -m {self.prog}", *names, "[options]"])
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message.removeprefix('argument ')} (`python -m {self.prog} --help` lists the options)")
 
