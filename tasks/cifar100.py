@@ -10,9 +10,10 @@ from tasks.contract import Data, DataError, File, Request, Task
 if TYPE_CHECKING:
     import numpy as np
 
-_GET = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85), unpacked"
+_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+_ARCHIVE = "md5:eb9058c3a382ffc7106e4002c42a8d85"
 FILES = {
-    name: File(path=f"cifar-100-python/{name}", checksum=f"md5:{md5}", get=_GET)
+    name: File(f"cifar-100-python/{name}", None, _URL, f"md5:{md5}", "the archive cifar-100-python.tar.gz", _ARCHIVE)
     for name, md5 in (
         ("train", "16019d7e3df5f24257cddd939b257f8d"),
         ("test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
@@ -119,6 +120,6 @@ TASK = Task(
     generate=generate,
     licence="listed as CC BY 4.0 by NAS-Bench-360",
     citation="Krizhevsky 2009; Tu et al. 2022, NAS-Bench-360",
-    source=f"Official: {_GET}. The stand-in is drawn.",
+    source=f"Official: {_URL} ({_ARCHIVE}). The stand-in is drawn.",
     defects=("Published cross-modality code leaves out the Cutout of NAS-Bench-360: `paper` does, `strict` has it.",),
 )

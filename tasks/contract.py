@@ -46,6 +46,8 @@ class File:
     """`md5:...` or `sha256:...`, where known."""
     get: str = ""
     """In words: where the file comes from, when there is no direct link; or how it is derived."""
+    archive: str | None = None
+    """Checksum of the tar archive that `url` leads to, where the file is one of its members (under `path`)."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -188,6 +190,47 @@ def test_without_a_link_it_says_what_to_get_and_where_it_goes(tmp_path):
     file = File("ecg/challenge2017.pkl", get="the Google Drive folder, file id 1j7Y")
     assert fetch(file, tmp_path, said.append) is None
     assert said == [f"{tmp_path}/ecg/challenge2017.pkl: no direct link. the Google Drive folder, file id 1j7Y"]
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def member(url: str, name: str, content: bytes, packed: bytes) -> File:
+    md5 = [f"md5:{hashlib.md5(b).hexdigest()}" for b in (content, packed)]
+    return File(f"pack/{name}", None, f"{url}.tar.gz", md5[0], "by hand", md5[1])
+
+
+def test_members_of_an_archive_are_taken_out_of_one_download(server, tmp_path):
+    script, url = server
+    script.body = packed = archive({"pack/train": BODY, "pack/test": b"small"})
+    said = []
+    train, test = member(url, "train", BODY, packed), member(url, "test", b"small", packed)
+    assert fetch(train, tmp_path, said.append, dry_run=True) is None and script.asked == [] and train.archive in said[0]
+    assert fetch(train, tmp_path, said.append).read_bytes() == BODY
+    asked = len(script.asked)
+    assert fetch(test, tmp_path, said.append).read_bytes() == b"small" and len(script.asked) == asked
+    assert left(tmp_path) == ["file.tar.gz", "test", "train"] and "taken out of file.tar.gz" in said[-1]
+    assert verify(tmp_path / "pack/test", test, tmp_path).status == "verified"
+
+
+def test_a_wrong_archive_or_member_leaves_no_file(server, tmp_path):
+    script, url = server
+    script.body = packed = archive({"pack/train": BODY})
+    with pytest.raises(DataError, match="no member pack/test"):
+        fetch(member(url, "test", b"small", packed), tmp_path, lambda _: None)
+    with pytest.raises(DataError, match=r"md5 [0-9a-f]{32} after the download"):
+        fetch(member(url, "train", b"other", packed), tmp_path, lambda _: None)
+    (tmp_path / "file.tar.gz").unlink()
+    with pytest.raises(DataError, match=r"md5 [0-9a-f]{32} after the download"):
+        fetch(member(url, "train", BODY, b"another archive"), tmp_path, lambda _: None)
+    assert left(tmp_path) == []
 
 
 def test_a_wrong_file_in_the_place_is_not_overwritten(server, tmp_path):

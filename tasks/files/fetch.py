@@ -6,9 +6,11 @@ A download grows in `<file>.part`. It becomes the file when its size and checksu
 from __future__ import annotations
 
 import shutil
+import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.contract import DataError, File
@@ -51,6 +53,8 @@ def fetch(
     if file.url is None:
         say(f"{target}: no direct link. {file.get or 'See the task description (`bench describe`).'}")
         return None
+    if file.archive is not None:
+        return _from_archive(file, data_dir, say, dry_run, progress)
     if dry_run:
         size = human(file.size) if file.size else "exact size told by the server"
         say(f"{target}: would fetch {file.url} ({size}, {file.checksum or 'no checksum'}); {file.get}")
@@ -72,6 +76,34 @@ def fetch(
     part.replace(target)
     verify(target, file, data_dir)
     say(f"{target}: done")
+    return target
+
+
+def _from_archive(
+    file: File, data_dir: Path, say: Say, dry_run: bool, progress: Callable[[int], None] | None
+) -> Path | None:
+    """Fetch the archive like any file, keep it for its other members, and copy `file` out of it."""
+    url = file.url or ""
+    archive = fetch(File(PurePosixPath(url).name, None, url, file.archive, file.get), data_dir, say, dry_run, progress)
+    if archive is None or dry_run:
+        return None
+    target = data_dir / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    try:
+        with tarfile.open(archive) as members, part.open("wb") as out:
+            stream = members.extractfile(file.path)
+            if stream is None:
+                raise KeyError(f"{file.path} is no file")
+            shutil.copyfileobj(stream, out)
+    except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
+        part.unlink(missing_ok=True)
+        raise DataError(archive, f"no member {file.path} ({error})", "the published archive",
+                        "Remove it and fetch again.") from error  # fmt: skip
+    _check(part, file)
+    part.replace(target)
+    verify(target, file, data_dir)
+    say(f"{target}: taken out of {archive.name}; the archive is no longer needed when all files are here")
     return target
 
 
