@@ -159,3 +159,16 @@ def test_every_study_and_claim_is_in_the_page_of_studies():
         for claim in study.claims:
             (row,) = re.findall(rf"^\| {claim} \|.*$", text, re.MULTILINE)
             assert f"`{name}`" in row
+
+
+def test_the_scores_of_both_protocols_in_the_page_are_those_of_the_tasks():
+    rows = re.findall(r"^\| ([a-z0-9_]+) \| (.*?) \| (.*?) \| (.*?)\|$", (ROOT / "docs/protocols.md").read_text(), re.M)
+    named = {task: [re.findall(r"`(\w+)`", cell) for cell in cells] for task, *cells in rows if task != "task"}
+    tasks = registry.tasks().items
+    pde_set = next(task.more_metrics for task in tasks.values() if task.name == "burgers")
+    assert {name for name, task in tasks.items() if "pdebench" not in task.suites} <= set(named)
+    for name, (strict, paper, more) in named.items():
+        task = tasks[name]
+        assert (strict[0], paper[0]) == (task.metric, task.paper_metric or task.metric), name
+        assert tuple(more) == (() if task.more_metrics == pde_set else task.more_metrics), name
+    assert all(tasks[name].paper_metric is None for name in set(tasks) - set(named)), "the other PDE tasks"
