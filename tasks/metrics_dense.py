@@ -43,12 +43,14 @@ def mae8(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     Args:
         pred: (n, 1, S, S) distances in Å, residues starting at pixel `PAD`.
         target: (n, 1, S, S) true distances in Å, 100 in the padding.
-        extra: `length` (n,) int, residues of each protein.
+        extra: `length` (n,) int, residues of each protein; with `ignore` (n, 1, S, S), pixels to leave out.
 
     Unit Å. Range [0, ∞) Å, lower is better. Source: Adhikari 2020 (PDNET/DEEPCON); NAS-Bench-360 (PSICOV).
     """
     if np.isnan(pred).any():
         return float("nan")
+    if "ignore" in extra:
+        target = np.where(np.asarray(extra["ignore"], bool), np.inf, target)
     scores = []
     for p, y, length in zip(pred[:, 0], target[:, 0], extra["length"], strict=True):
         inside = slice(PAD, PAD + int(length))

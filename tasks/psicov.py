@@ -19,7 +19,8 @@ def read(request: Request) -> Data:
 
     Five pixels of padding around each protein, placed top left; a longer protein is cropped (at random in training,
     from its first residue otherwise). Training targets are cut at 16 A. `extra` has `length` (residues) and `ignore`
-    (padding and unknown distances); under `paper` padding counts in the training loss, as published.
+    (padding and unknown distances); under `paper` padding counts in the training loss and unknown distances are 0, as
+    published.
     """
     from tasks.files import nb360
     from tasks.files.locate import find
@@ -33,6 +34,8 @@ def read(request: Request) -> Data:
     parts = {name: Proteins(folder, tuple(names[i] for i in r), window) for name, r in rows.items()}
     parts["train"] = replace(parts["train"], clip=16.0, count_padding=paper)
     parts["test"] = Proteins(folder, tests, window)
+    if paper:
+        parts = {name: replace(part, unknown=0.0) for name, part in parts.items()}
     for part in parts.values():
         part.check_first()
     everyone = [locate(folder, kind, name) for name in (*names, *tests) for kind in ("features", "distance")]
@@ -106,6 +109,6 @@ TASK = Task(
         "Published code crops every test protein to the length of the first and weighs triangles 0.25 and 0.75"
         " (mae8_paper).",
         "NAS-Bench-360's test loader shuffles while the lengths follow the list.",
-        "Published code replaces unknown distances by 0; here they are ignored.",
+        "Published code replaces unknown distances by 0 (`paper` does); `strict` ignores them.",
     ),
 )

@@ -8,6 +8,7 @@ import pytest
 from tasks.contract import Request
 from tasks.files import psicov
 from tasks.files.pickles import load_pickle
+from tasks.metrics import METRICS
 from tasks.psicov import TASK
 from tests.nas_helpers import read, stand_in, whole
 
@@ -86,6 +87,24 @@ def test_unknown_distances_are_ignored_not_zero(tmp_path, folder):
     batch = psicov.Proteins(tmp_path / "protein", ("d00000",), 64).batch(np.arange(1), None)
     assert batch.extra["ignore"][0, 0, 8, 25] and batch.y[0, 0, 8, 25] == 100
     assert not batch.extra["ignore"][0, 0, 8, 26]
+
+
+def test_under_paper_an_unknown_distance_is_a_contact_at_zero_that_the_strict_metric_leaves_out(shared_data, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(stand_in(shared_data, "psicov"), root)
+    name = (root / "protein/psicov.lst").read_text().split()[0]
+    path = root / f"protein/psicov/distance/{name}-cb.npy"
+    stored = np.load(path, allow_pickle=True)
+    stored[2][2, 30] = np.nan
+    np.save(path, stored, allow_pickle=True)
+    strict, paper = (
+        TASK.read(Request(root, protocol)).test.batch(np.arange(1), None) for protocol in ("strict", "paper")
+    )
+    assert (strict.y[0, 0, 7, 35], paper.y[0, 0, 7, 35]) == (100, 0) and paper.extra["ignore"][0, 0, 7, 35]
+    guess = np.full_like(paper.y, 9.0)
+    mae8 = METRICS["mae8"]
+    assert mae8(guess, paper.y, paper.extra) == mae8(guess, strict.y, strict.extra)
+    assert METRICS["mae8_paper"](guess, paper.y, paper.extra) > METRICS["mae8_paper"](guess, strict.y, strict.extra)
 
 
 def test_the_official_window_is_512(shared_data, tmp_path):

@@ -100,6 +100,8 @@ class Proteins:
     """Cut targets at this many Angstrom (training)."""
     count_padding: bool = False
     """Leave `ignore` empty: padding and unknown distances count in the loss (published code)."""
+    unknown: float = FAR
+    """Target where a distance is not known (0 in published code); such pixels are in `ignore`."""
     labels = None
 
     def __len__(self) -> int:
@@ -131,7 +133,7 @@ class Proteins:
 
     def _finish(self, x: np.ndarray, y: np.ndarray, length: np.ndarray) -> Batch:
         ignore = np.isnan(y)
-        y[ignore] = FAR
+        y[ignore] = self.unknown
         inside = np.zeros(y.shape, bool)
         for b, kept in enumerate(length):
             inside[b, 0, PAD : PAD + kept, PAD : PAD + kept] = True
