@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import plan, registry, settings
+from bench import data, plan, registry, settings
 from bench.batches import Loader
 from bench.checkpoint import Checkpoints
 from bench.models.backbones import BACKBONES
@@ -56,6 +56,13 @@ def test_plan_of_10_000_cells_against_10_000_records(benchmark, tmp_path):
 
     assert benchmark.pedantic(whole, rounds=3) == []
     assert len(cells) == 10_000
+
+
+@pytest.mark.parametrize("task", registry.suites()["quick"])
+def test_making_the_data_of_a_quick_task(benchmark, task, tmp_path):
+    """The issue's limit is 15 s each."""
+    made = benchmark.pedantic(lambda: data.generate(registry.tasks()[task], tmp_path, "quick"), rounds=1)
+    assert made and not data.generate(registry.tasks()[task], tmp_path, "quick")  # the second time it is there
 
 
 @pytest.mark.parametrize("backbone", ["minilm", "swin_micro"])
