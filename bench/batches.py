@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from bench import machine
 from methods.contract import TorchBatch
 from tasks.contract import ArraySplit, Split
 
@@ -61,7 +62,10 @@ class Loader:
         """The samples at `index`; augmented with randomness from `seed`, or as they are if it is None."""
         if self._x is None:
             return self._upload(self._read(index, seed), seed)
-        where = torch.from_numpy(np.ascontiguousarray(index, dtype=np.int64)).to(self.device)
+        return self._resident(self._up(index.astype(np.int64, copy=False)), seed)
+
+    def _resident(self, where: torch.Tensor, seed: int | None) -> TorchBatch:
+        assert self._x is not None
         x = self._x.index_select(0, where).float()
         if self._scale is not None:
             x = (x - self._scale[0]) / self._scale[1]
@@ -71,7 +75,9 @@ class Loader:
     def batches(self, indices: Sequence[np.ndarray], seeds: Sequence[int | None]) -> Iterator[TorchBatch]:
         """The batches of `indices`, in order; read ahead by a thread where the data are not on the device."""
         if self._x is not None:
-            yield from (self.get(i, s) for i, s in zip(indices, seeds, strict=True))
+            if len(indices) > 0:  # all indices in one copy: one per batch would cost a launch each
+                where = self._up(np.concatenate(indices).astype(np.int64, copy=False)).split([len(i) for i in indices])
+                yield from (self._resident(w, s) for w, s in zip(where, seeds, strict=True))
             return
         with ThreadPoolExecutor(1) as pool:
             pending = [pool.submit(self._read, i, s) for i, s in zip(indices[:PREFETCH], seeds[:PREFETCH])]
@@ -85,13 +91,11 @@ class Loader:
         return self.split.batch(np.asarray(index), None if seed is None else np.random.default_rng(seed))
 
     def _upload(self, batch, seed: int | None) -> TorchBatch:  # type: ignore[no-untyped-def]
-        def up(array: np.ndarray) -> torch.Tensor:
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
-            if self.device.type == "cuda":
-                return tensor.pin_memory().to(self.device, non_blocking=True)
-            return tensor.to(self.device)
+        extra = {k: self._up(v) for k, v in batch.extra.items()}
+        return TorchBatch(self._augmented(self._up(batch.x), seed), self._up(batch.y), extra)
 
-        return TorchBatch(self._augmented(up(batch.x), seed), up(batch.y), {k: up(v) for k, v in batch.extra.items()})
+    def _up(self, array: np.ndarray) -> torch.Tensor:
+        return machine.upload(array, self.device)
 
     def _augmented(self, x: torch.Tensor, seed: int | None) -> torch.Tensor:
         augment = getattr(self.split, "augment", None)

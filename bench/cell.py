@@ -19,7 +19,7 @@ from bench.context import CellContext
 from bench.draft import begin, draft_of, fail, now, status_of
 from bench.loading import load_data
 from bench.models.backbones import BACKBONES
-from bench.models.target import build_target, randomise, set_recompute
+from bench.models.target import build_target, compiled, randomise, set_recompute
 from bench.plan import Cell, Places
 from bench.record import Record
 from bench.scoring import better, metric_names, predict, score_arrays, trivial_scores
@@ -87,8 +87,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     machine.reset_peaks(device)
     draft |= {"device": machine.device_name(device), "driver": machine.driver(device), "precision": precision}
     draft["threads"] = torch.get_num_threads()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
+    machine.set_matrix_precision(precision)
 
     progress({"stage": "data"})
     clock = time.perf_counter()
@@ -164,7 +163,7 @@ def _finetune(
     val = Loader(loaded.val, context.device) if loaded.val is not None else None
     test = Loader(loaded.test, context.device) if cell.protocol == "paper" or settings_.track_test else None
     higher = METRICS[names[0]].higher_is_better
-    forward = torch.compile(context.model) if settings_.compile else context.model
+    forward = compiled(context.model, context.device) if settings_.compile else context.model
 
     def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
         with context.autocast():
@@ -254,6 +253,7 @@ def _score(
         "samples_per_second": state.samples / seconds["stage2"] if seconds["stage2"] > 0 else None,
         "peak_memory_host": machine.peak_host_memory(),
         "peak_memory_device": machine.peak_device_memory(context.device),
+        "utilisation": state.busy_seconds / state.metered_seconds if state.metered_seconds > 0 else None,
     }
     draft["sidecars"]["curves"] = store.sidecar(cell.key(), ".curves.json").name
 
@@ -293,6 +293,7 @@ def _determinism(cell: Cell, runtime: Mapping[str, Any]) -> Iterator[None]:
     """Torch's global random state and switches as the cell wants them, put back afterwards."""
     deterministic = bool(runtime.get("trainer.deterministic", True))
     before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+    cudnn_tf32 = torch.backends.cudnn.allow_tf32
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else []):
         torch.manual_seed(torch_seed(cell.seed, "global"))
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
@@ -301,6 +302,7 @@ def _determinism(cell: Cell, runtime: Mapping[str, Any]) -> Iterator[None]:
         finally:
             torch.use_deterministic_algorithms(before[0])
             torch.set_float32_matmul_precision(before[1])
+            torch.backends.cudnn.allow_tf32 = cudnn_tf32
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,68 @@ def choose_device(wanted: str) -> Any:
 
 
 def choose_precision(wanted: str, device: Any) -> str:
-    """What `auto` becomes: bf16 on a GPU that has it, else fp32."""
+    """What `auto` becomes: bf16 on a GPU that has it, else fp32. SetupError for tf32 where there is no GPU."""
     import torch
 
+    from bench.errors import SetupError
+
+    if wanted == "tf32" and device.type != "cuda":
+        raise SetupError(
+            f"trainer.precision=tf32 is a mode of CUDA devices, this cell runs on {device}: use auto or fp32"
+        )
     if wanted != "auto":
         return wanted
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    # Older GPUs emulate bf16, more slowly than fp32: that does not count.
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_bf16 else "fp32"
+
+
+def set_matrix_precision(precision: str) -> None:
+    """Products and convolutions in float32 as `precision` says: TF32 for tf32 alone.
+
+    torch lets cuDNN's convolutions run in TF32 unless told otherwise, so fp32 has to be asked for.
+    """
+    import torch
+
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def upload(array: Any, device: Any) -> Any:
+    """A numpy array as a tensor on `device`; the host does not wait for the copy, as it would from pageable memory."""
+    import numpy as np
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+class Meter:
+    """How busy the device was since `start`, without ever waiting for it."""
+
+    def __init__(self, device: Any):
+        self.device = device
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._cpu, self._wall, self._seen = time.process_time(), time.perf_counter(), list[float]()
+
+    def look(self) -> None:
+        """On a GPU, read the driver's load of the last moments; a cell whose machine has no NVML goes without."""
+        import torch
+
+        if self.device.type == "cuda" and importlib.util.find_spec("pynvml") is not None:
+            self._seen.append(torch.cuda.utilization(self.device) / 100)
+
+    def load(self) -> float | None:
+        """0..1 since `start`: CPU time over wall time and torch's threads, or the mean of what `look` read; None without any."""
+        import torch
+
+        if self.device.type == "cuda":
+            return sum(self._seen) / len(self._seen) if self._seen else None
+        wall = (time.perf_counter() - self._wall) * torch.get_num_threads()
+        return min(1.0, (time.process_time() - self._cpu) / wall) if wall > 0 else None
 
 
 def device_name(device: Any) -> str:

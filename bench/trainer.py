@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench import machine
 from bench.batches import Loader, order, torch_seed
 from bench.budget import Span, span_of
 from bench.checkpoint import Checkpoints
@@ -28,6 +29,8 @@ Progress = Callable[[Mapping[str, Any]], None]
 Group = list[tuple[Any, float]]
 """The micro-batches of one optimiser step, each with its share of the step's samples."""
 
+FUSED = ("cuda",)
+"""Devices whose optimisers run as one kernel for all parameters."""
 TALK_SECONDS = 2.0
 """How often the loop says where it is."""
 
@@ -57,6 +60,10 @@ class State:
     )
     samples: int = 0
     """Training samples that stage 2 has seen."""
+    metered_seconds: float = 0.0
+    """Seconds of stage 2 in which the load of the device was read."""
+    busy_seconds: float = 0.0
+    """The same, times the load."""
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"stage1": [], "stage2": []})
     best_epoch: int | None = None
     best_val: float | None = None
@@ -66,7 +73,7 @@ class State:
 def optimizer_for(settings: TrainerSettings, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     """The settings' optimiser; fused where the device has a fused kernel."""
     common: dict[str, Any] = {"lr": lr, "weight_decay": settings.weight_decay}
-    if parameters[0].device.type == "cuda":
+    if parameters[0].device.type in FUSED:
         common["fused"] = True
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
@@ -96,6 +103,7 @@ class Trainer:
         self._optimizer_state: Mapping[str, Any] | None = None
         self._sums: dict[str, torch.Tensor] = {}
         self._last_save = self._last_word = time.monotonic()
+        self._meter = machine.Meter(train.device)
         self._restore()
 
     def fit(
@@ -155,6 +163,7 @@ class Trainer:
         """One epoch, or what is left of it; returns its row of the curves."""
         state = self.state
         self.model.train()
+        self._meter.start()
         clock = time.perf_counter()
         for group in itertools.islice(groups, state.group, None):
             for part in optimizer.param_groups:
@@ -176,11 +185,17 @@ class Trainer:
                 clock = time.perf_counter()
             if span.over(state.epoch, state.phase_steps, state.phase_seconds):
                 break  # a budget may end within an epoch
-        return self._close_epoch(stage, lr_now())
+        return self._close_epoch(stage, lr_now(), clock)
 
-    def _close_epoch(self, stage: str, lr: float) -> dict[str, Any]:
+    def _close_epoch(self, stage: str, lr: float, clock: float) -> dict[str, Any]:
         state = self.state
+        # Here the host waits for the device, once an epoch; the wait is training time too.
         means = {key: float(value) / max(state.group, 1) for key, value in self._sums.items()}
+        self._book(stage, clock)
+        load = self._meter.load() if stage == "stage2" else None
+        if load is not None:
+            state.metered_seconds += state.epoch_seconds
+            state.busy_seconds += load * state.epoch_seconds
         bad = {key: value for key, value in means.items() if not math.isfinite(value)}
         if bad:
             what = ", ".join(f"{key} = {value}" for key, value in bad.items())
@@ -244,6 +259,7 @@ class Trainer:
         if now - self._last_word < TALK_SECONDS:
             return
         self._last_word = now
+        self._meter.look()
         state = self.state
         speed = state.samples / state.seconds["stage2"] if stage == "stage2" else None
         word = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": span.epochs}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +23,7 @@ def cross_entropy(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
 
 def bce(output: Tensor, y: Tensor, extra: Extra, pos_weight: float = 1.0) -> Tensor:
     """Binary cross-entropy with logits, mean over samples and labels; positives weigh `pos_weight`."""
-    weight = torch.as_tensor(pos_weight, dtype=output.dtype, device=output.device)
+    weight = output.new_full((), pos_weight)  # made on the device: a copy would make the host wait for it
     return F.binary_cross_entropy_with_logits(output, y, pos_weight=weight)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -123,3 +124,13 @@ def randomise(encoder: nn.Module, seed: int) -> None:
 def set_recompute(model: TargetModel, on: bool) -> None:
     """Switch activation checkpointing of the encoder: less memory in training, one more forward pass per step."""
     model.encoder.recompute = on  # type: ignore[assignment]
+
+
+def compiled(model: nn.Module, device: torch.device) -> Any:
+    """`model` through torch.compile, sharing its weights; on a GPU replayed as CUDA graphs.
+
+    One program per input shape, which are two: the full batch and the last of an epoch. A step of a small batch is
+    bound by kernel launches, and a graph is one launch.
+    """
+    torch.compiler.reset()  # programs of earlier cells count towards a limit past which torch falls back to eager
+    return torch.compile(model, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import zipfile
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench import machine
 from bench.errors import SetupError
 from bench.models.source import SourceModel, fingerprint
 from bench.sources.load import SourceArrays
@@ -46,16 +48,24 @@ class SourceData:
 
     def inputs(self, index: np.ndarray) -> torch.Tensor:
         """What e0 takes: ids (B, T), or images (B, 3, S, S) resized (bilinear, antialias) and normalised."""
-        x = torch.from_numpy(self.arrays.x[index]).to(self.device)
+        x = machine.upload(self.arrays.x[index], self.device)
         spec = self.model.spec
         if spec.modality == "text":
             return x
-        assert spec.image_size and spec.mean and spec.std
+        assert spec.image_size
         images = x.float().div(255).expand(-1, 3, -1, -1)
         if images.shape[-2:] != (spec.image_size, spec.image_size):
             images = F.interpolate(images, (spec.image_size, spec.image_size), mode="bilinear", antialias=True)
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (spec.mean, spec.std))
+        mean, std = self._scale
         return (images - mean) / std
+
+    @functools.cached_property
+    def _scale(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation (3, 1, 1) of the backbone's pixels, once on the device: a copy per batch would halt the host."""
+        spec = self.model.spec
+        assert spec.mean and spec.std
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (spec.mean, spec.std))
+        return mean, std
 
     @torch.no_grad()
     def tokens(self, index: np.ndarray) -> torch.Tensor:
