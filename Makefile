@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# make bench BENCHES=benchmarks/bench_step.py BENCH_NAME=step: some benchmarks alone.
+BENCHES ?= benchmarks
+BENCH_NAME ?= latest
 METHODS ?= vanilla embedder_warmup orca mona
 # Tests run in as many processes as there are cores, each with one thread.
 TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -29,7 +32,8 @@ test: lint
 	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 bench: install
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=benchmarks/results/latest.json
+	$(TEST_THREADS) $(BIN)/python -m pytest $(BENCHES) --benchmark-only --benchmark-columns=median,min,max,rounds \
+		--benchmark-json=benchmarks/results/$(BENCH_NAME).json
 
 clean:
 	rm -rf $(VENV) build

@@ -1,0 +1,106 @@
+"""A step of stage 2 for every backbone and kind of task, against the same forward and backward in a bare loop.
+
+Both take turns in one process; `share` is the median ratio of their CPU times minus one (goal: at most 3 %). `loader`
+says how many times faster the batches alone are than the step (goal: 10). Backbones whose weights are not here have
+random ones, which cost the same.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+
+from bench.batches import Loader
+from bench.checkpoint import Checkpoints
+from bench.models.backbones import BACKBONES
+from bench.models.target import build_target
+from bench.settings import ModelSettings, TrainerSettings
+from bench.trainer import Trainer, optimizer_for
+from tasks.contract import ArraySplit
+from tasks.losses import LOSSES
+
+KINDS = {
+    ("text", "classes"): ((1, 1000), (4,), "cross_entropy"),
+    ("text", "multilabel"): ((4, 1000), (36,), "bce"),
+    ("text", "dense"): ((1, 256), (1, 256), "nrmse"),
+    ("vision", "classes"): ((3, 32, 32), (100,), "cross_entropy"),
+    ("vision", "multilabel"): ((1, 96, 101), (200,), "bce"),
+    ("vision", "dense"): ((1, 64, 64), (1, 64, 64), "nrmse"),
+}
+"""Input, output and loss of ECG, DeepSEA, Advection, CIFAR-100, FSD50K and Darcy flow."""
+SIZES = {"minilm": (8, 4, 7), "swin_micro": (16, 4, 7), "roberta_base": (4, 1, 3), "swin_base": (2, 1, 3)}
+"""Samples per step, steps per turn, turns."""
+TOKENS = 64
+
+
+def split(kind: str, shape: tuple[int, ...], out: tuple[int, ...], n: int) -> ArraySplit:
+    """Random samples of a kind of task."""
+    r = np.random.default_rng(0)
+    x = r.normal(size=(n, *shape)).astype(np.float32)
+    if kind == "classes":
+        return ArraySplit(x, r.integers(0, out[0], n))
+    y = r.normal(size=(n, *out)).astype(np.float32)
+    return ArraySplit(x, y if kind == "dense" else (y > 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["classes", "multilabel", "dense"])
+@pytest.mark.parametrize("name", SIZES)
+def test_step(benchmark, name, kind, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    spec = BACKBONES[name]
+    shape, out, loss_name = KINDS[spec.modality, kind]
+    size, steps, turns = SIZES[name]
+    body = spec.load(random_weights=spec.missing() is not None)
+    model = build_target(body, kind, shape, out, ModelSettings(target_seq_len=TOKENS), 0)
+    parameters = list(model.parameters())
+    data = split(kind, shape, out, size * steps)
+    loader = Loader(data, torch.device("cpu"))
+    config = TrainerSettings(batch_size=size, checkpoint_seconds=1e9)
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+
+    def gradient(batch):
+        loss = LOSSES[loss_name](model(batch.x), batch.y, batch.extra)
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    optimizer = optimizer_for(config, parameters, 1e-6)
+
+    def bare():
+        model.train()
+        for i in range(0, len(x), size):
+            optimizer.zero_grad(set_to_none=True)
+            LOSSES[loss_name](model(x[i : i + size]), y[i : i + size], {}).backward()
+            optimizer.step()
+
+    def harness(epochs=1):
+        trainer = Trainer(model, loader, config, 0, Checkpoints(tmp_path / f"{time.monotonic_ns()}"), lambda word: None)
+        trainer.fit("stage2", parameters, gradient, stage="stage2", epochs=epochs, lr=1e-6, lr_at=lambda e: 1.0)
+        return trainer
+
+    def seconds(run):
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+
+    bare(), harness()
+    pairs = [(seconds(harness), seconds(bare)) for _ in range(turns)]
+    ratios = sorted(a / b for a, b in pairs)
+    index = [np.arange(i, i + size) for i in range(0, len(x), size)]
+    loading = min(seconds(lambda: [None for _ in range(10) for _ in loader.batches(index, [None] * steps)]) for _ in range(3))  # fmt: skip
+    step = median(b for _, b in pairs) / steps
+    benchmark.extra_info |= {
+        "samples_per_cpu_second": size / step,
+        "share": median(ratios) - 1,
+        "share_range": [ratios[0] - 1, ratios[-1] - 1],
+        "loader_times_faster": step / (loading / (10 * steps)),
+        "batch": size,
+        "weights": body.weights,
+        "limits": {"share": 0.03, "loader_times_faster": 10},
+    }
+    benchmark.pedantic(harness, rounds=1, iterations=1)
+    torch.set_num_threads(threads)
