@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ class Speed:
     host_only: bool
     """True for a CPU."""
 
+    @property
+    def samples_per_second(self) -> float:
+        """Training samples per second in stage 2."""
+        return self.epochs * self.train / max(self.seconds_stage2, 1e-9)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -49,7 +54,12 @@ class Cost:
     """Cells on which nothing is known."""
     seconds: float
     """Estimated total of the measured and related ones."""
-    devices: tuple[str, ...]
+    device: str | None
+    """The device whose measurements these are; None where nothing is known."""
+    host_only: bool
+    """True where that is a CPU."""
+    by_cell: Mapping[str, float]
+    """Cell id -> estimated seconds, for those of which something is known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -63,8 +73,9 @@ class Cost:
             return "cost: unknown, no cell of this kind has run with this results folder yet"
         unknown = f"; {self.unknown} more cells are unknown" if self.unknown else ""
         return (
-            f"cost: about {human(self.seconds)} of {' and '.join(self.devices)} in all, from {self.measured} cells whose like "
-            f"was measured here and {self.related} judged by another method or backbone setting on the same task{unknown}"
+            f"cost: about {self.seconds / 3600:.2g} {'hours' if self.host_only else 'GPU-hours'} of {self.device} in all "
+            f"({human(self.seconds)}), by the samples/s of {self.measured} cells whose like was measured here and "
+            f"{self.related} judged by another method on the same task{unknown}"
         )
 
 
@@ -109,26 +120,38 @@ def measured(store: Store) -> list[Speed]:
 
 
 def estimate(cells: Sequence[plan.Cell], store: Store) -> Cost:
-    """The cost of running `cells`, as far as it is known."""
-    exact: dict[tuple[str, ...], Speed] = {}
-    near: dict[tuple[str, ...], Speed] = {}
-    for known in measured(store):
-        exact[known.task, known.method, known.backbone, known.profile] = known
-        near[known.task, known.backbone, known.profile] = known
-    found = related = 0
-    total, devices = 0.0, dict[str, None]()
+    """The cost of running `cells` on one device: the one that most of them were measured on, a GPU before a CPU."""
+    by_device: dict[str, list[Speed]] = {}
+    for speed in measured(store):
+        by_device.setdefault(speed.device, []).append(speed)
+    costs = [_on_one_device(cells, speeds) for speeds in by_device.values()]
+    none = Cost(len(cells), 0, 0, len(cells), 0.0, None, True, {})
+    return max(costs, key=lambda c: (not c.host_only and c.unknown < c.cells, -c.unknown, c.measured), default=none)
+
+
+def _on_one_device(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:
+    exact = {(s.task, s.method, s.backbone, s.profile): s for s in speeds}
+    near = {(s.task, s.backbone, s.profile): s for s in speeds}
+    found = 0
+    by_cell: dict[str, float] = {}
     for cell in cells:
-        speed: Speed | None = exact.get((cell.task, cell.method, cell.backbone, cell.profile))
-        same = speed is not None
-        speed = speed or near.get((cell.task, cell.backbone, cell.profile))
-        if speed is None:
-            continue
-        found, related = found + same, related + (not same)
-        epochs = dict(cell.overrides).get("trainer.epochs", speed.epochs)
-        scale = int(epochs) / max(speed.epochs, 1)
-        total += speed.seconds_stage1 + (speed.seconds_stage2 + speed.seconds_other) * scale
-        devices[speed.device] = None
-    return Cost(len(cells), found, related, len(cells) - found - related, total, tuple(devices))
+        same = exact.get((cell.task, cell.method, cell.backbone, cell.profile))
+        speed = same or near.get((cell.task, cell.backbone, cell.profile))
+        if speed is not None:
+            found += same is not None
+            by_cell[cell.id] = _seconds(cell, speed)
+    related = len(by_cell) - found
+    total, first = sum(by_cell.values()), speeds[0]
+    return Cost(len(cells), found, related, len(cells) - found - related, total, first.device, first.host_only, by_cell)
+
+
+def _seconds(cell: plan.Cell, speed: Speed) -> float:
+    """Stage 1 as it was, stage 2 by its samples per second, the rest in proportion to the epochs."""
+    changed = dict(cell.overrides)
+    epochs = int(changed.get("trainer.epochs", speed.epochs))
+    train = min(speed.train, int(changed.get("data.limit") or speed.train))
+    stage2 = epochs * train / speed.samples_per_second
+    return speed.seconds_stage1 + stage2 + speed.seconds_other * epochs / max(speed.epochs, 1)
 
 
 def _folder(store: Store) -> Path:

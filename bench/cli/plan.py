@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
-    from bench.cost import estimate
+    from bench.cost import estimate, human
 
     store = Store(args.results_dir)
     chosen, extra = study_or_selection(args)
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     counts = collections.Counter(p.status for p in planned)
     broken = [*registry.tasks().broken, *registry.methods().broken]
     if args.json:
-        shown = {"cells": [_row(p) for p in planned], "counts": dict(counts), "to_run": [c.id for c in todo],
+        shown = {"cells": [_row(p) | {"seconds": cost.by_cell.get(p.cell.id)} for p in planned], "counts": dict(counts), "to_run": [c.id for c in todo],
                  "cost": cost.to_dict(), "broken": [vars(b) for b in broken]}  # fmt: skip
         print(json.dumps(shown, indent=1))
         return Exit.OK
@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"{in_words(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
     for item in planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
-        print(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}){stale}")
+        seconds = cost.by_cell.get(item.cell.id)
+        about = f", about {human(seconds)}" if seconds is not None else ""
+        print(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}{about}){stale}")
     if len(planned) > SHOWN:
         print(f"  … and {len(planned) - SHOWN} more (--json lists all)")
     print(cost.sentence())
