@@ -160,5 +160,5 @@ def test_help_is_quick_and_loads_no_torch(verb):
     begun = time.process_time()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: bench {verb}")
+    assert done.stdout.startswith(f"usage: python -m bench {verb}")
     assert time.process_time() - begun < 1
