@@ -32,7 +32,7 @@ KINDS = {
     ("vision", "dense"): ((1, 64, 64), (1, 64, 64), "nrmse"),
 }
 """Input, output and loss of ECG, DeepSEA, Advection, CIFAR-100, FSD50K and Darcy flow."""
-SIZES = {"minilm": (8, 4, 7), "swin_micro": (16, 4, 7), "roberta_base": (4, 1, 3), "swin_base": (2, 1, 3)}
+SIZES = {"minilm": (4, 2, 5), "swin_micro": (16, 2, 5), "roberta_base": (2, 1, 3), "swin_base": (1, 1, 3)}
 """Samples per step, steps per turn, turns."""
 TOKENS = 64
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -198,3 +200,9 @@ def test_a_record_says_how_busy_its_device_was_and_how_much_memory_it_took(place
     record = cells.run(one(places.data_dir), places, {})
     assert 0 < record["utilisation"] <= 1
     assert record["peak_memory_host"] > 0 and record["peak_memory_device"] is None
+
+
+def test_a_cell_imports_nothing_heavy_that_it_may_not_need():
+    heavy = ("scipy.stats", "sklearn", "pandas", "matplotlib", "timm", "transformers")
+    code = f"import sys, bench.cell; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
