@@ -388,12 +388,12 @@ def test_equal_scores_can_be_drawn(tmp_path):
 
 def test_a_page_without_records_says_how_to_make_them():
     text = markdown(page_of.build("mona-ablation", "quick", []))
-    assert "0 of 48 cells" in text and "python -m bench run --study mona-ablation --size quick" in text
+    assert "0 of 96 cells" in text and "python -m bench run --study mona-ablation --size quick" in text
 
 
 def test_records_of_other_cells_are_left_out():
     text = markdown(page_of.build("mona-ablation", "quick", [make_record(task="spherical", method="orca")]))
-    assert "0 of 48 cells" in text
+    assert "0 of 96 cells" in text
 
 
 # -- the real thing -------------------------------------------------------------------------------------------------
