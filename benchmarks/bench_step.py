@@ -68,9 +68,8 @@ def test_step(benchmark, name, kind, tmp_path):
         loss.backward()
         return {"loss": loss.detach()}
 
-    optimizer = optimizer_for(config, parameters, 1e-6)
-
     def bare():
+        optimizer = optimizer_for(config, parameters, 1e-6)  # its moments are made in both loops
         model.train()
         for i in range(0, len(x), size):
             optimizer.zero_grad(set_to_none=True)
