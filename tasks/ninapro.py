@@ -23,7 +23,7 @@ POLICY = "as published, in three pairs of files"
 
 
 def read(request: Request) -> Data:
-    """Windows (n, 1, 52, 16) of 16 electrodes over 260 ms, as stored; labels 0..17, mostly rest.
+    """Windows (n, 1, 16, 52) of 16 electrodes over 260 ms, stored as (n, 52, 16); labels 0..17, mostly rest.
 
     `paper` trains on the training and validation files together.
     """
@@ -38,14 +38,14 @@ def read(request: Request) -> Data:
     for part in ("train", "val", "test"):
         path = find(request.root, FILES[f"ninapro_{part}"])
         values = nb360.array(path, "windows", load_npy(path, objects=True, cure=nb360.AGAIN), (None, 52, 16))
-        x[part] = values.astype(np.float32)[:, None]
+        x[part] = np.ascontiguousarray(values.astype(np.float32).transpose(0, 2, 1))[:, None]
         label_path = find(request.root, FILES[f"label_{part}"])
         numbers = load_npy(label_path, objects=True, cure=nb360.AGAIN)
         y[part] = nb360.labels(label_path, "label", numbers, len(values), CLASSES)
     together, classes = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
     rows = nb360.limited(nb360.last_rows(len(together), len(x["val"])), request)
     parts = nb360.array_parts(together, classes, rows, x["test"], y["test"])
-    return nb360.assemble(request, POLICY, rows, parts, (1, 52, 16), (CLASSES,))
+    return nb360.assemble(request, POLICY, rows, parts, (1, 16, 52), (CLASSES,))
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
@@ -65,7 +65,7 @@ TASK = Task(
     title="NinaPro DB5 (electromyography)",
     suites=("nas_bench_360",),
     kind="classes",
-    input_shape=(1, 52, 16),
+    input_shape=(1, 16, 52),
     output_shape=(CLASSES,),
     loss="cross_entropy",
     metric="error",

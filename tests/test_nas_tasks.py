@@ -21,7 +21,7 @@ from tests.nas_helpers import NAMES, read, stand_in, task, whole
 PUBLISHED = {  # benchmarks table: input, output, train/val/test, metric, backbone
     "cifar100": ((3, 32, 32), (100,), (40_000, 10_000, 10_000), "error", "swin_base"),
     "spherical": ((3, 60, 60), (100,), (40_000, 10_000, 10_000), "error", "swin_base"),
-    "ninapro": ((1, 52, 16), (18,), (2_638, 659, 659), "error", "swin_base"),
+    "ninapro": ((1, 16, 52), (18,), (2_638, 659, 659), "error", "swin_base"),
     "fsd50k": ((1, 96, 101), (200,), (36_796, 4_170, 10_231), "one_minus_map", "swin_base"),
     "darcy_nb360": ((3, 85, 85), (1, 85, 85), (900, 100, 100), "relative_l2", "swin_base"),
     "psicov": ((57, 512, 512), (1, 512, 512), (3_356, 100, 150), "mae8", "swin_base"),
