@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ from tasks.contract import Data
 from tasks.losses import LOSSES
 from tasks.metrics import METRICS
 
+NOT_THE_CELLS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""A disk that is full or read-only: no record says `failed`, the checkpoints stay, and the next run goes on from them."""
+
 
 def run(
     cell: Cell,
@@ -44,7 +48,7 @@ def run(
     """Run a cell and write its record; a failure is a record too. `command` is what the user typed.
 
     Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt and `passthrough` exceptions leave the
-    checkpoints in place and propagate; so does OSError when the record itself cannot be written.
+    checkpoints in place and propagate; so does OSError where the disk is full or read-only.
     """
     store = Store(places.results_dir)
     work = store.work(cell.id)
@@ -59,6 +63,8 @@ def run(
             raise
         # Whatever task, method or library code raises belongs into the cell's record, and the other cells go on.
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NOT_THE_CELLS_FAULT:
+                raise
             status = status_of(error)
             if (
                 status == "out_of_memory"

@@ -99,7 +99,7 @@ class Store:
         """The record in `path`; ValueError with the reason if it is not one."""
         try:
             record = json.loads(path.read_bytes())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"not JSON ({error}): truncated or edited; delete it to rerun the cell") from None
         check(record)
         expected = self.stem(record)

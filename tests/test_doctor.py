@@ -94,6 +94,7 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
         elif curves == "{":
             store.sidecar(record, ".curves.json").write_text(curves)
     store.write(make_record(seed=9, sidecars={"curves": "../../etc/passwd"}))
+    store.write(make_record(seed=10, sidecars={"curves": ["x"]}))
     (store.folder / ".x.json.999999999.tmp").write_text("half")
     store.work("manifests").mkdir(parents=True)
     (store.work("manifests") / "20260101T000000-0123abcd.json").write_text("{}")
@@ -101,7 +102,14 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
         pass
     found = [f for f in doctor.examine(tmp_path, store.folder) if f.what in ("unreadable", "temporary", "interrupted")]
     said = "\n".join(f.detail for f in found)
-    for part in ("not JSON", "is not there", "outside of the store", "not a manifest", "1 cells with a checkpoint"):
+    for part in (
+        "not JSON",
+        "is not there",
+        "outside of the store",
+        "no file name",
+        "not a manifest",
+        "1 cells with a checkpoint",
+    ):
         assert part in said
     assert [f.what for f in found].count("temporary") == 1
 
@@ -139,6 +147,20 @@ def test_logs_by_id_beginning_and_file_name(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "line 9" in out
     assert "line 8" not in out
+
+
+@pytest.mark.parametrize("verb", ["status", "logs"])
+def test_a_record_cannot_steer_the_terminal(tmp_path, capsys, verb):
+    run_cells(tmp_path, make_cell(1, do="fail"))
+    store = Store(tmp_path / "results")
+    (record,) = store.scan()[0]
+    error = {"type": "E", "message": "\x1b[2Jgone", "traceback": "first\n\x1b[2Jsecond", "log": ""}
+    store.write(record | {"error": error})
+    name = [record["id"]] if verb == "logs" else []
+    cli.main([verb, *name, "--results-dir", str(store.folder)])
+    said = capsys.readouterr().out
+    assert "\\x1b[2J" in said
+    assert "\x1b" not in said
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "zzzz", "", "a/b", "0123"])

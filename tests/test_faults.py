@@ -106,13 +106,12 @@ def test_twenty_kills_of_a_process_that_claims_and_releases(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
+def small_disk(request, tmp_path) -> Iterator[Path]:
+    """A file system of 1 MiB, or of as many as the test's parameter says."""
     folder = tmp_path / "small"
     folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False, capture_output=True
-    )
+    size = f"size={getattr(request, 'param', 1)}m"
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=False, capture_output=True)
     if made.returncode:
         pytest.skip(f"mounting a tmpfs is not permitted here: {made.stderr.decode().strip()}")
     yield folder
@@ -123,17 +122,22 @@ def test_a_full_disk_is_said_before_training_and_survived_in_the_middle(small_di
     job, cell = job_in(small_disk), make_cell(0)
     with pytest.raises(SetupError, match="MiB free"):
         job.store.ensure_writable()
-    ballast = small_disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb") as handle:
-        while True:
-            handle.write(b"x" * 4096)
-            handle.flush()
+    ballast = fill(small_disk)
     (result,) = run_cells(small_disk, cell).results
     assert (result.outcome, "No space left" in result.message) == ("unwritten", True)
     assert not list(job.store.files())
     ballast.unlink()
     (result,) = run_cells(small_disk, cell).results
     assert (result.outcome, result.record["score"]) == ("done", score_after(3))
+
+
+def fill(folder: Path) -> Path:
+    """Fill the disk to its last byte; the file to remove again."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as handle:
+        while True:
+            handle.write(b"x" * 4096)
+    return ballast
 
 
 def remount(folder: Path, how: str) -> None:
@@ -167,12 +171,13 @@ def damage(folder: Path) -> dict[str, Path]:
     store = Store(folder)
     paths = {
         kind: store.write(make_record(seed=i))
-        for i, kind in enumerate(("good", "truncated", "newer", "text", "renamed"))
+        for i, kind in enumerate(("good", "truncated", "newer", "text", "deep", "renamed"))
     }
     paths["truncated"].write_bytes(paths["truncated"].read_bytes()[:300])
     newer = json.loads(paths["newer"].read_text()) | {"schema": 99}
     paths["newer"].write_text(json.dumps(newer))
     paths["text"].write_text("no record at all")
+    paths["deep"].write_text("[" * 200_000)  # too deep for Python's parser, which then raises no ValueError
     other = paths["renamed"].with_name("x.y.z.s0.0123456789abcdef.json")
     paths["renamed"] = paths["renamed"].rename(other)
     return paths
@@ -186,11 +191,36 @@ def test_damaged_records_are_reported_skipped_and_never_fatal(tmp_path, capsys):
     assert len(status.rows(Store(tmp_path))) == 1
     assert cli.main(["doctor", "--results-dir", str(tmp_path), "--data-dir", str(tmp_path), "--json"]) == 1
     said = [f for f in json.loads(capsys.readouterr().out) if f["what"] == "unreadable"]
-    assert len(said) == 4
+    assert len(said) == 5
     assert {f["state"] for f in said} == {"broken"}
-    for kind, reason in (("truncated", "not JSON"), ("newer", "newer"), ("text", "not JSON"), ("renamed", "is called")):
+    reasons = {
+        "truncated": "not JSON",
+        "newer": "newer",
+        "text": "not JSON",
+        "deep": "not JSON",
+        "renamed": "is called",
+    }
+    for kind, reason in reasons.items():
         assert any(f["detail"].startswith(paths[kind].name) and reason in f["detail"] for f in said)
         assert all(f["cure"] for f in said)
+
+
+@pytest.mark.parametrize("name", ["progress.json", "cell.json", "claim.1"])
+@pytest.mark.parametrize("text", ["", "[", "[" * 200_000, "[]", "damaged"])
+def test_a_damaged_work_folder_is_never_fatal(tmp_path, name, text):
+    job, cell = job_in(tmp_path), make_cell(0)
+    work = job.store.work(cell.id)
+    with claim.acquire(work):
+        whole = {
+            "progress.json": {"stage": "stage2", "epoch": "a", "epochs": [], "seconds": {}, "samples_per_second": "x"},
+            "cell.json": works([cell], job.store)[0].to_dict() | {"cell": {"task": 3}},
+            "claim.1": json.loads((work / "claim.1").read_text()) | {"host": 3, "pid": "../1"},
+        }
+        (work / "cell.json").write_text(json.dumps(works([cell], job.store)[0].to_dict()))
+        (work / name).write_text(json.dumps(whole[name]) if text == "damaged" else text)
+        (row,) = status.rows(job.store, [cell])
+        assert row.status == "running"
+        assert len(status.rows(job.store)) == (name != "cell.json")
 
 
 def test_a_record_of_a_newer_version_is_never_overwritten(tmp_path):

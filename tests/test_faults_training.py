@@ -17,6 +17,7 @@ from bench.launch.progress import Silent
 from bench.plan import Cell
 from bench.store import Store
 from tasks.files.locate import locate
+from tests.test_faults import fill, small_disk  # noqa: F401  a fixture
 
 SCORES = ("status", "score", "score_last", "val_score", "metrics", "metrics_last", "steps_stage2", "epoch_best_val")
 EVERY_STEP = {"trainer.checkpoint_seconds": 0.0}
@@ -159,6 +160,32 @@ def test_two_damaged_checkpoints_start_the_cell_again(tmp_path, data_dir, uninte
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (folder / name).write_bytes(b"nothing")
     (record,) = run_cells(job, tiny_cell()).records
+    assert told(record) == told(uninterrupted)
+
+
+@pytest.mark.parametrize("small_disk", [64], indirect=True)
+def test_a_disk_that_fills_while_training_costs_no_checkpoint(small_disk, data_dir, uninterrupted, monkeypatch):  # noqa: F811
+    """A record of the failure would still fit; but it is not the cell that has failed, and the next run goes on."""
+    from bench import trainer
+
+    monkeypatch.setattr(trainer, "TALK_SECONDS", 0.0)
+    job, cell = job_in(small_disk, data_dir), tiny_cell()
+
+    newest = job.store.work(cell.id) / "checkpoint.pt"
+
+    def fill_after_the_first_save(_) -> None:
+        # Later ones take the room of the last but one, and would still fit.
+        if newest.exists() and not (small_disk / "ballast").exists():
+            with fill(small_disk).open("r+b") as ballast:
+                ballast.truncate((small_disk / "ballast").stat().st_size - 65536)
+
+    result = run_one(works([cell], job.store)[0], job, fill_after_the_first_save)
+    assert (result.outcome, "No space left" in result.message) == ("unwritten", True)
+    assert not list(job.store.files())
+    (small_disk / "ballast").unlink()
+    (record,) = run_cells(job, cell).records
+    assert record["attempts"] == 2
+    assert record["steps_stage2"] == 9
     assert told(record) == told(uninterrupted)
 
 

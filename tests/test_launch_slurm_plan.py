@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import UsageError
+from bench import cli
+from bench.errors import SetupError, UsageError
 from bench.launch import manifest, profile, queue, resources, slurm, status
 from bench.launch.array import Array, arrays, share
 from bench.launch.claim import acquire
@@ -107,8 +110,12 @@ def test_a_profile_and_the_command_line_over_it(tmp_path):
         ('time = "1:00:00"', "whole number"),
         ("time = 0", "from 1"),
         ('partition = "a b"', "not a name"),
-        ('sbatch = {array = "0-3\\n"}', "plain value"),
+        ('sbatch = {licenses = "x\\n"}', "plain value"),
         ("setup = 3", "list of lines"),
+        ("gpu = 1", "the number is `gpus`"),
+        ("array_parallelism = 0", "from 1"),
+        ('sbatch = {job-name = "x"}', "launcher sets that itself"),
+        ("sbatch = {x = [1]}", "plain value"),
         ("= 3", "slurm.toml"),
     ],
 )
@@ -119,6 +126,28 @@ def test_a_wrong_profile_is_named(tmp_path, text, said):
         profile.read(str(path))
     with pytest.raises(UsageError, match=r"nowhere\.toml"):
         profile.read("nowhere.toml")
+
+
+def test_a_profile_that_is_no_text(tmp_path):
+    path = tmp_path / "slurm.toml"
+    path.write_bytes(b'partition = "\xff"')
+    with pytest.raises(UsageError, match=r"slurm\.toml.*utf-8"):
+        profile.read(str(path))
+
+
+def test_plan_says_what_would_be_submitted_and_submits_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")  # no Slurm command can be called
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    places = ["--results-dir", str(tmp_path / "r"), "--data-dir", str(tmp_path / "d")]
+    chosen = ["--tasks", "ecg", "advection", "--profile", "tiny", "--seeds", "0", "1", "2"]
+    flags = ["--partition", "p", "--account", "a", "--qos", "q", "--constraint", "c", "--time", "30", "--gpus", "1"]
+    more = ["--array-parallelism", "2", "--pack-minutes", "60"]
+    assert cli.main(["plan", *chosen, "--executor", "slurm", *flags, *more, *places]) == 0
+    said = capsys.readouterr().out
+    assert "slurm: 6 cells in 3 array elements, 1 sbatch calls" in said
+    assert "elements of up to 2 cells, 2 at once, limit 65 min (1 GPU, 2 CPU, 4 GB, 30 min per cell)" in said
+    assert "partition=p account=a qos=q constraint=c" in said
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("evil", ["x\ntouch /tmp/y", "a;b c", "$(id)", "`id`", "--wrap=x y", ""])
@@ -228,6 +257,40 @@ def test_status_with_a_queue(tmp_path, monkeypatch):
     assert rows[0].detail == "Resources"
     assert "cancelled" in rows[2].detail
     assert "not in the queue" in rows[3].detail
+
+
+def test_a_queue_that_does_not_answer_makes_nothing_lost_and_nothing_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "squeue", lambda: None)
+    job, todo = job_in(tmp_path), some(2)
+    new_manifest(job.store, todo).submitted(0, ["7_0", "7_1"])
+    run_one(todo[0], job)
+    assert {row.cell: row.status for row in status.rows(job.store)} == {todo[0].cell: "done", todo[1].cell: "pending"}
+    with pytest.raises(SetupError, match="nothing was submitted"):
+        slurm.submit(todo[1:], job, LaunchOptions(quiet=True))
+    assert len(manifest.load_all(job.store)) == 1
+
+
+def test_cells_that_were_never_submitted_are_missing_and_say_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "squeue", dict)
+    store, todo = Store(tmp_path), some(12)
+    written = new_manifest(store, todo)  # arrays of 11 and 1
+    assert {row.status for row in status.rows(store)} == {"missing"}
+    assert {row.detail for row in status.rows(store)} == {"its submission did not finish; run it again"}
+    written.submitted(0, [f"7_{i}" for i in range(11)])
+    written.refused(1, "sbatch refused: no such qos")
+    found = {row.cell: row for row in status.rows(store)}
+    assert (found[todo[11].cell].status, found[todo[11].cell].detail) == ("missing", "sbatch refused: no such qos")
+    assert {found[work.cell].status for work in todo[:11]} == {"lost"}
+
+
+def test_what_scancel_says_is_told_unless_the_job_has_just_ended(monkeypatch, tmp_path):
+    tool = tmp_path / "scancel"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for line, refused in (("Kill job error on job id 1: Invalid job id specified", False), ("Access denied", True)):
+        tool.write_text(f"#!/bin/sh\necho 'scancel: error: {line}' >&2\nexit 1\n")
+        tool.chmod(0o755)
+        with pytest.raises(SetupError, match=line) if refused else contextlib.nullcontext():
+            queue.scancel(["1"])
 
 
 def test_a_thousand_cells_are_planned_in_no_time(tmp_path):

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 
+from bench.cli.logs import printable
 from bench.cli.selection import add_places
 from bench.errors import Exit
 
@@ -30,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
         width = max(len(f.what) for f in findings)
         for f in findings:
             cure = f"\n{' ' * (width + 11)}-> {f.cure}" if f.cure else ""
-            print(f"{f.state:7}  {f.what:<{width}}  {f.detail}{cure}")
+            print(printable(f"{f.state:7}  {f.what:<{width}}  {f.detail}{cure}"))
     return Exit.SOME_FAILED if any(f.state == "broken" for f in findings) else Exit.OK

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the cell's log, the log of the Slurm job that carried it, and the error in its record."""
     store = Store(args.results_dir)
     row = find(args.cell, rows(store))
-    print(f"{row.cell} ({row.cell.id}): {row.status} {row.detail}".rstrip())
+    print(printable(f"{row.cell} ({row.cell.id}): {row.status} {row.detail}".rstrip()))
     shown = False
     for title, path in _files(store, row):
         if path.is_file():
@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     record = store.get(row.cell.key())
     if record is not None and record["error"]:
         shown = True
-        print(f"--- error in the record\n{record['error'].get('traceback') or record['error'].get('message', '')}")
+        print("--- error in the record")
+        print(printable(str(record["error"].get("traceback") or record["error"].get("message", ""))))
     if not shown:
         print("no log: it has not run, or ran inline, where everything it printed went to the terminal")
     return Exit.OK
@@ -70,10 +71,15 @@ def _files(store: Store, row: Row) -> list[tuple[str, Path]]:
 
 
 def _copy(path: Path, tail: int | None) -> None:
-    """Print a log, or its last lines; terminal control sequences in it are shown, not obeyed."""
+    """Print a log, or its last lines."""
     data = path.read_bytes() if tail is None else _last(path, tail)
     for line in data.decode(errors="replace").splitlines():
-        sys.stdout.write("".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line) + "\n")
+        sys.stdout.write(printable(line) + "\n")
+
+
+def printable(text: str) -> str:
+    """Text of a log or a record as it may go to a terminal: control sequences in it are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
 
 
 def _last(path: Path, lines: int) -> bytes:

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 
+from bench.cli.logs import printable
 from bench.cli.selection import add_selection, in_words, selected
 from bench.errors import Exit
 from bench.launch.status import Row, rows
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             if args.watch is not None and sys.stdout.isatty():
                 print("\x1b[H\x1b[J", end="")  # home, clear to the end
-            print(text(found), flush=True)
+            print(printable(text(found)), flush=True)
         active = any(row.status in ("running", "pending") for row in found)
         if args.watch is None or args.json or not active:
             break

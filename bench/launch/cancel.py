@@ -27,6 +27,7 @@ def cancel(store: Store, chosen: Collection[Cell] | None = None) -> Cancelled:
     jobs: list[str] = []
     gone: list[Cell] = []
     shared: list[Cell] = []
+    cancelled: list[tuple[manifest.Manifest, list[str]]] = []
     for written in manifest.load_all(store):
         cells, mine = written.cells(), []
         for job, ids, _ in written.jobs(entries):
@@ -43,8 +44,10 @@ def cancel(store: Store, chosen: Collection[Cell] | None = None) -> Cancelled:
             jobs.append(job)
             mine += hit
         if mine:
-            written.plain["cancelled"] = sorted({*written.plain["cancelled"], *mine})
-            written.save()
+            cancelled.append((written, mine))
             gone += [cells[i] for i in mine]
     queue.scancel(jobs)
+    for written, mine in cancelled:
+        written.plain["cancelled"] = sorted({*written.plain["cancelled"], *mine})
+        written.save()
     return Cancelled(tuple(jobs), tuple(gone), tuple(shared))

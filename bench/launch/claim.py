@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,9 +109,11 @@ def alive_here(owner: Owner) -> bool | None:
 def parse(raw: bytes) -> Owner | None:
     """The owner that a claim file names, or None if it is no claim."""
     try:
-        return Owner(**json.loads(raw))
-    except (ValueError, TypeError):
+        owner = Owner(**json.loads(raw))
+    except (ValueError, TypeError, RecursionError):
         return None
+    fits = all(type(getattr(owner, field.name)).__name__ == field.type for field in fields(Owner))
+    return owner if fits else None
 
 
 def newest(folder: Path) -> tuple[int, bytes]:

@@ -199,6 +199,9 @@ def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path,
             name = record["sidecars"].get(kind)
             if name is None:
                 continue
+            if not isinstance(name, str):
+                yield store.path(record), f"names {name!r} as a sidecar, which is no file name"
+                continue
             path = store.folder / name
             if Path(name).name != name:
                 yield path, "its record names it outside of the store"
@@ -207,7 +210,7 @@ def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path,
             elif kind == "curves":
                 try:
                     json.loads(path.read_bytes())
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     yield path, f"not JSON ({error})"
 
 

@@ -52,6 +52,12 @@ class Manifest:
         self.plain["arrays"][array]["jobs"] = jobs
         self.save()
 
+    def refused(self, array: int, reason: str) -> None:
+        """Keep why this array and those after it were never submitted."""
+        for late in self.plain["arrays"][array:]:
+            late["refused"] = reason
+        self.save()
+
     def cells(self) -> dict[str, Cell]:
         """The cells by id."""
         return {cell_id: Cell.from_dict(plain) for cell_id, plain in self.plain["cells"].items()}
@@ -125,7 +131,7 @@ def scan(store: Store) -> tuple[list[Manifest], list[tuple[Path, str]]]:
     for path in sorted(folder.glob("*.json")):
         try:
             good.append(_read(path))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             bad.append((path, f"not a manifest of this version: {type(error).__name__}: {error}"))
     return good, bad
 

@@ -57,6 +57,8 @@ class SlurmOptions:
 _NAMES = {f.name: f for f in dataclasses.fields(SlurmOptions)}
 _NUMBERS = {"time", "gpus", "cpus", "memory_gb", "array_parallelism", "pack_minutes", "requeues", "signal_delay_s"}
 _LISTS = {"setup", "srun_args"}
+_OURS = {"array", "dependency", "error", "job-name", "open-mode", "output", "signal", "wrap"}
+"""Parameters of sbatch on which manifests, logs and requeues stand."""
 
 
 def default_path() -> Path:
@@ -73,9 +75,12 @@ def read(given: str | None) -> dict[str, dict[str, Any]]:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"Slurm profile {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"Slurm profile {path}: {error}") from None
     tables = {kind: plain.pop(kind, {}) for kind in ("gpu", "cpu")}
+    for kind, table in tables.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"Slurm profile {path}: {kind} = {table!r}: [{kind}] is a table; the number is `{kind}s`")
     return {kind: _checked(table, str(path)) for kind, table in {"all": plain, **tables}.items()}
 
 
@@ -93,10 +98,9 @@ def _checked(table: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name not in _NAMES:
             raise unknown(f"name in {where}:", name, _NAMES)
         if name in _NUMBERS:
-            if not isinstance(value, int) or isinstance(value, bool) or value < (name in ("array_parallelism", "time")):
-                raise UsageError(
-                    f"{where}: {name} = {value!r} is not a whole number{' from 1' if name == 'time' else ''}"
-                )
+            least = int(name in ("array_parallelism", "time"))
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UsageError(f"{where}: {name} = {value!r} is not a whole number from {least}")
         elif name in _LISTS:
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) and "\n" not in v for v in value):
                 raise UsageError(f"{where}: {name} = {value!r} is not a list of lines")
@@ -113,5 +117,8 @@ def _check_sbatch(value: Any, where: str) -> None:
     if not isinstance(value, dict):
         raise UsageError(f"{where}: sbatch is a table of parameter = value")
     for key, text in value.items():
-        if not re.fullmatch(r"[a-z][a-z-]*", key) or not (text is True or _SAFE.fullmatch(str(text))):
+        if key in _OURS:
+            raise UsageError(f"{where}: sbatch.{key}: the launcher sets that itself, to find its jobs again")
+        plain = isinstance(text, (str, int)) and text is not False
+        if not re.fullmatch(r"[a-z][a-z-]*", key) or not (text is True or (plain and _SAFE.fullmatch(str(text)))):
             raise UsageError(f"{where}: sbatch.{key} = {text!r} is not a parameter with a plain value")

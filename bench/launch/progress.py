@@ -42,12 +42,14 @@ class Reporter:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The last progress of the cell with this work folder; {} if there is none."""
+    """The last progress of the cell with this work folder; {} if there is none. What is no number is left out."""
     try:
         value = json.loads((folder / "progress.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return {name: v for name, v in value.items() if isinstance(v, (int, float)) or (name == "stage" and v)}
 
 
 def time_left(event: Mapping[str, Any]) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from bench.errors import SetupError
 
 FORMAT = "%i|%T|%N|%j|%r"
 """Job id, state, node, name, reason; the reason comes last, for it is free text."""
@@ -24,6 +26,8 @@ ACTIVE = (
     "STOPPED",
 )
 JOB_ID = re.compile(r"\d{1,12}(_\d{1,9})?")
+_ENDED = re.compile("already complet|Invalid job id")
+"""What scancel answers to a job that has ended since it was seen: just what was wanted."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def squeue() -> dict[str, Entry] | None:
     """This user's jobs, ended ones included; None where there is no Slurm or it does not answer."""
     if shutil.which("squeue") is None:
         return None
-    command = ["squeue", "-h", "-t", "all", "-r", "-u", getpass.getuser(), "-o", FORMAT]
+    command = ["squeue", "-h", "-t", "all", "-r", "-u", str(os.getuid()), "-o", FORMAT]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (subprocess.SubprocessError, OSError):
@@ -80,9 +84,16 @@ def max_array_size() -> int:
 
 
 def scancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs by id, some hundred per call. ValueError for what is no job id, before anything is cancelled."""
+    """Cancel jobs by id, some hundred per call. ValueError for what is no job id, before anything is cancelled.
+
+    SetupError with what scancel says, if a job could not be cancelled.
+    """
     for job in jobs:
         if not JOB_ID.fullmatch(job):
             raise ValueError(f"{job!r} is no job id")
     for start in range(0, len(jobs), 400):
-        subprocess.run(["scancel", *jobs[start : start + 400]], check=True, timeout=120)
+        command = ["scancel", *jobs[start : start + 400]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        problems = [line for line in done.stderr.splitlines() if not _ENDED.search(line)]
+        if done.returncode and problems:
+            raise SetupError(f"not all jobs were cancelled: {problems[0]} (`bench status` says what still runs)")

@@ -127,7 +127,12 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
 
 def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result]]:
     """Cells that no job of an earlier submission waits for or runs, and the others as skipped."""
-    entries = queue.squeue() or {}
+    entries = queue.squeue()
+    if entries is None:
+        raise SetupError(
+            "squeue does not answer, so nothing can tell which cells are in the queue already; nothing was submitted "
+            "(`scontrol ping` says whether the controller is up)"
+        )
     queued: dict[str, queue.Entry] = {}
     for earlier in manifest.load_all(job.store):
         for name, cells, _ in earlier.jobs(entries):
@@ -167,9 +172,12 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
                 )
                 for element in array.elements
             ]
-            jobs = _sbatch(
-                callables, written.folder(index), parameters(array, own, written.job_name(index), after), own
-            )
+            chosen = parameters(array, own, written.job_name(index), after)
+            try:
+                jobs = _sbatch(callables, written.folder(index), chosen, own)
+            except SetupError as error:
+                written.refused(index, str(error).partition(". ")[0])
+                raise
         written.submitted(index, jobs)
         leaders.append(jobs[0].partition("_")[0])
     return written

@@ -57,12 +57,14 @@ class Placed:
     """`end` of the record that the submission replaces, or None."""
     entry: queue.Entry | None
     cancelled: bool
+    refused: str
+    """Why sbatch did not take it, or empty."""
 
 
 def rows(store: Store, cells: Iterable[Cell] | None = None) -> list[Row]:
     """The state of these cells, or of all that the store, its manifests or its work folders know."""
     entries = queue.squeue()
-    known, placed = _placed(store, entries or {})
+    known, placed = _placed(store, entries)
     records = {record["id"]: record for record in store.scan()[0]}
     if cells is None:
         for record in records.values():
@@ -84,17 +86,22 @@ def cell_of(record: Record) -> Cell:
     return cell if cell.id == record["id"] else replace(cell, random_weights=True)
 
 
-def _placed(store: Store, entries: Mapping[str, queue.Entry]) -> tuple[dict[str, Cell], dict[str, Placed]]:
+def _placed(store: Store, entries: Mapping[str, queue.Entry] | None) -> tuple[dict[str, Cell], dict[str, Placed]]:
     cells: dict[str, Cell] = {}
     placed: dict[str, Placed] = {}
     for written in manifest.load_all(store):
         cells.update(written.cells())
         cancelled = set(written.plain["cancelled"])
-        for job, ids, _ in written.jobs(entries):
+        for job, ids, index in written.jobs(entries):
+            refused = written.plain["arrays"][index].get("refused", "")
             for cell_id in ids:
-                placed[cell_id] = Placed(
-                    job, written.plain["before"].get(cell_id), entries.get(job), cell_id in cancelled
-                )
+                gone = cell_id in cancelled
+                if entries is None and job and not gone:
+                    # A controller that is silent for a while, or a machine without Slurm: no reason to call it lost.
+                    entry = queue.Entry(job, "PENDING", "", "", "was submitted; squeue does not answer here")
+                else:
+                    entry = (entries or {}).get(job)
+                placed[cell_id] = Placed(job, written.plain["before"].get(cell_id), entry, gone, refused)
     return cells, placed
 
 
@@ -106,7 +113,7 @@ def _at_work(store: Store) -> list[Cell]:
             continue
         try:
             cell = Cell.from_dict(json.loads(folder.read_bytes())["cell"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # just being removed, or of another version: it says nothing about a cell
         if cell.id == folder.parent.name:
             out.append(cell)
@@ -128,13 +135,15 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
     if place and place.entry and place.entry.active and not _done_since(record, place):
         entry = place.entry
         if entry.waits:
-            return Row(cell, "pending", entry.reason, job)
+            return Row(cell, "pending", "just submitted" if entry.reason == "None" else entry.reason, job)
         return Row(cell, "pending", f"in running job {job}, not begun", job, entry.node)
     if record is not None:
         error = record["error"] or {}
         return Row(cell, record["status"], str(error.get("message", "")).split("\n")[0], job, record["host"])
     if place and place.cancelled:
         return Row(cell, "missing", "cancelled", job)
+    if place and not place.job:
+        return Row(cell, "missing", place.refused or "its submission did not finish; run it again")
     if place:
         state = f"Slurm says {place.entry.state.lower()}" if place.entry else "not in the queue"
         return Row(cell, "lost", f"was submitted, {state}, left no record; run it again", job)
