@@ -279,17 +279,19 @@ def _scatter(panel: Panel, data: pd.DataFrame, xy: tuple[str, str], labels: tupl
         axis.set(title=value, xlabel=labels[0], ylabel=ylabel)
         axis.margins(0.12, 0.2)
         if by != "task":
-            _name_groups(axis, here.groupby("task"), x, y)
+            _name_groups(axis, here.groupby("task"), x, y, figure.get_figwidth() / min(3, len(axes)))
         axis.xaxis.set_major_locator(MaxNLocator(5))
     legend_below(figure, axes)
     return figure
 
 
-def _name_groups(axis: Axes, groups: Iterable[tuple[Any, pd.DataFrame]], x: str, y: str) -> None:
-    """The name of each group of points above its middle, lifted by lines of text until it covers no other name."""
+def _name_groups(axis: Axes, groups: Iterable[tuple[Any, pd.DataFrame]], x: str, y: str, inches: float) -> None:
+    """The name of each group of points above its middle, lifted until it covers no other; `inches` wide is the axis."""
     line, letter = 9.0, 4.8  # points, at this size of font
-    wide = 72 * 0.8 * axis.figure.get_figwidth() / min(3, len(axis.figure.axes))
-    across, up = wide / (1.24 * axis.dataLim.width or 1.0), 60 / (axis.dataLim.height or 1.0)  # points to a unit
+    across, up = (
+        72 * 0.8 * inches / (1.24 * axis.dataLim.width or 1.0),
+        60 / (axis.dataLim.height or 1.0),
+    )  # points to a unit
     placed: list[tuple[float, float, float]] = []
     for name, points in sorted(groups, key=lambda group: (group[1][y].max(), str(group[0]))):
         middle, level = float(points[x].mean()), float(points[y].max())
