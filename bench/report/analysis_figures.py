@@ -70,7 +70,7 @@ def _draw_probe(panel: Panel, data: pd.DataFrame) -> Figure:
                 x, mean, yerr=[(mean - low).clip(0), (high - mean).clip(0)], label=row, elinewidth=0.8, **style
             )
         axis.set_xticks(range(len(epochs)), [str(e) for e in epochs])
-        axis.set(title=f"{task} ({here['backbone'].iloc[0]})", xlabel="epoch of stage 2")
+        axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="epoch of stage 2")
         on = f"\non {here['source'].iloc[0]}" if here["source"].iloc[0] else ""
         axis.set_ylabel(f"probe error [%] ↓{on}")
     legend_below(figure, axes)
@@ -234,7 +234,7 @@ def _draw_movement(panel: Panel, data: pd.DataFrame) -> Figure:
             short if place % every == 0 or short == "all" else "" for place, short in enumerate(map(_short, blocks))
         ]
         axis.set_xticks(range(len(blocks)), names, rotation=90, fontsize=8)
-        axis.set(title=f"{task} ({here['backbone'].iloc[0]})", xlabel="block", ylabel="weight movement\n(no unit)")
+        axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="block", ylabel="weight movement\n(no unit)")
         axis.set_ylim(bottom=0)
     legend_below(figure, axes)
     return figure
