@@ -131,10 +131,16 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     names = metric_names(task, cell.protocol)
     draft["trivial"] = trivial_scores(task, loaded, names)
 
+    before = machine.take_peaks(device)
     config.method.align(context)
+    stage1 = machine.take_peaks(device)
     draft |= {"steps_stage1": trainer.state.steps["stage1"], "seconds_stage1": trainer.state.seconds["stage1"]}
     _finetune(cell, config, context, trainer, observer, loaded, names)
+    stage2 = machine.take_peaks(device)
     _score(cell, config, context, trainer, observer, loaded, names, draft, Store(places.results_dir), progress)
+    whole = {kind: max(p[kind] for p in (before, stage1, stage2, machine.take_peaks(device))) for kind in before}
+    draft |= {f"peak_memory_{kind}": peak for kind, peak in whole.items()}
+    draft |= {"peak_memory_stage1": stage1, "peak_memory_stage2": stage2}
     return trainer.state.curves
 
 
@@ -257,8 +263,6 @@ def _score(
         "seconds_total": draft["seconds_data"] + sum(seconds.values()),
         "steps_stage2": state.steps["stage2"],
         "samples_per_second": state.samples / seconds["stage2"] if seconds["stage2"] > 0 else None,
-        "peak_memory_host": machine.peak_host_memory(),
-        "peak_memory_device": machine.peak_device_memory(context.device),
         "utilisation": state.busy_seconds / state.metered_seconds if state.metered_seconds > 0 else None,
     }
     draft["sidecars"]["curves"] = store.sidecar(cell.key(), ".curves.json").name

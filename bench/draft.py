@@ -56,6 +56,8 @@ def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any], command: str = 
             "samples_per_second",
             "peak_memory_host",
             "peak_memory_device",
+            "peak_memory_stage1",
+            "peak_memory_stage2",
             "utilisation",
             "precision",
             "driver",

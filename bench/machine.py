@@ -179,18 +179,24 @@ def reset_peaks(device: Any) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_host_memory() -> int:
-    """Largest resident set since `reset_peaks`, or of the whole process where that cannot be told; bytes."""
+def take_peaks(device: Any) -> dict[str, int]:
+    """Peak memory in bytes since `reset_peaks` or the last call, and begin anew: {host, and device where it is a GPU}.
+
+    `host` is the largest resident set, of the whole process so far where the system cannot begin anew.
+    """
+    import torch
+
+    peaks = {"host": _peak_host_memory()}
+    if device.type == "cuda":
+        peaks["device"] = torch.cuda.max_memory_allocated(device)
+    reset_peaks(device)
+    return peaks
+
+
+def _peak_host_memory() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def peak_device_memory(device: Any) -> int | None:
-    """Largest allocation on the device since the cell began, bytes; None on a CPU."""
-    import torch
-
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

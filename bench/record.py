@@ -59,7 +59,9 @@ RECORD: Mapping[str, Key] = {
     "metrics_last": Key(_dict, "the same after the last epoch"),
     "trivial": Key(_dict, "the best trivial predictor on the same split: {name, score, metrics, all: {name: score}}"),
     "beats_trivial": Key((bool,), "whether `score` is better than the trivial predictor's", True),
-    "data": Key(_dict, "{fingerprint, verification, files, sizes: {train, val, test}, input_shape, output_shape, notes}"),
+    "data": Key(
+        _dict, "{fingerprint, verification, files, sizes: {train, val, test}, input_shape, output_shape, notes}"
+    ),
     "weights": Key(_text, "what the body started from, e.g. 'pretrained: ...' or 'random, seed 0'", True),
     "source": Key(_dict, "the source data used: {name, fingerprint, classes, count}, {} if none"),
     "parameters": Key(_dict, "{total, trainable, embedder, encoder, predictor}"),
@@ -73,6 +75,8 @@ RECORD: Mapping[str, Key] = {
     "samples_per_second": Key(_number, "training samples per second in stage 2", True),
     "peak_memory_host": Key(_int, "largest resident set, bytes", True),
     "peak_memory_device": Key(_int, "largest device allocation, bytes", True),
+    "peak_memory_stage1": Key(_dict, "the same during stage 1: {host, and device where there is one}", True),
+    "peak_memory_stage2": Key(_dict, "the same during stage 2 with its evaluations", True),
     "utilisation": Key(_number, "device utilisation in stage 2, 0..1, where it can be read", True),
     "precision": Key(_text, "what `auto` became", True),
     "attempts": Key(_int, "times the cell was started"),
@@ -103,9 +107,9 @@ def check(record: Any) -> None:
     if schema > SCHEMA:
         raise ValueError(f"schema {schema} is newer than this version's {SCHEMA}: update the project to read it")
     for name, key in RECORD.items():
-        if name not in record:
+        if name not in record and not key.optional:
             raise ValueError(f"key {name!r} is missing")
-        value = record[name]
+        value = record.get(name)
         if value is None and key.optional:
             continue
         if not isinstance(value, key.types) or (isinstance(value, bool) and bool not in key.types):

@@ -146,7 +146,7 @@ def swin(size: Size, device: torch.device, folder: Path) -> dict[str, float]:
         step.model(torch.from_numpy(x[:1]).to(device)).sum().backward()
     flops = counter.get_total_flops() * size.images
     ours = per_step(step.epoch("bf16"), size.steps, device)
-    peak = machine.peak_device_memory(device)
+    peak = machine.take_peaks(device).get("device")
     bare = build_swin(size.vision, None).to(device).train()
     theirs = per_step(bare_loop(bare, step.loader._x, step.loader._y, size.images), size.steps, device)  # type: ignore[arg-type]
     rate = matrix_rate(size, device)

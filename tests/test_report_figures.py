@@ -12,7 +12,7 @@ from bench.report import table as render
 from bench.report.analysis_figures import PER_CLASS, analysis_figures
 from bench.report.curves import learning_curves
 from bench.report.frame import METHOD_ORDER, Catalogue, panels, to_frame
-from bench.report.ranking import cliques, ranking_figures
+from bench.report.ranking import cliques, ranking_figures, ticks
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
 
 TASKS = ["advection", "burgers", "cfd_1d", "ecg", "deepsea", "satellite"]
@@ -49,7 +49,7 @@ def test_learning_curves_hold_every_point_of_every_cell():
 def test_learning_curves_under_the_paper_protocol_show_the_test_set_and_say_so():
     made = learning_curves(panel_of(make_record(protocol="paper")), lambda record: make_curves(3, val=False, test=True))
     assert set(made.data["split"]) == {"test"} and "Score on the test split" in made.caption
-    assert "nrmse ↓, test" in made.svg()
+    assert "on test" in made.svg()
 
 
 def test_no_curves_no_figure():
@@ -59,7 +59,7 @@ def test_no_curves_no_figure():
 def test_axes_carry_metric_unit_and_direction():
     record = make_record(task="ecg", metric="f1", unit="%", higher_is_better=True, score=60.0)
     svg = learning_curves(panel_of(record), lambda r: make_curves()).svg()
-    assert "f1 [%] ↑, validation" in svg and "epoch of stage 2" in svg and "trivial predictor" in svg
+    assert "f1 [%] ↑" in svg and "on validation" in svg and "epoch of stage 2" in svg and "trivial predictor" in svg
 
 
 def test_probe_figure_has_the_pretrained_reference_and_every_epoch():
@@ -114,11 +114,59 @@ def test_discrepancy_bars_and_tables():
     assert all(line for t in (table, pairing, similarity) for line in render.to_csv(t).splitlines())
 
 
+def test_probe_table_has_the_interval_of_one_seed_and_the_spread_of_several():
+    one = analyses.probe_table(panel_of(*analysed(seeds=(0,))))
+    cell = one.cell("ecg: mona", "epoch 5")
+    assert cell.text == "17.0 [15.0, 19.0]" and (cell.low, cell.high, cell.n) == (15.0, 19.0, 1)
+    assert one.cell("ecg: mona", "pretrained").text == "11.0" and len(cell.records) == 1
+    two = analyses.probe_table(panel_of(*analysed())).cell("ecg: mona", "epoch 5")
+    assert two.text == "18.0 ± 1.4 (2)" and len(two.records) == 2
+
+
+def test_probe_table_leaves_epochs_empty_that_a_cell_did_not_keep():
+    kept = [make_record(method=m, analysis=make_analysis(epochs=e)) for m, e in (("mona", (0, 2)), ("orca", (0, 5)))]
+    table = analyses.probe_table(panel_of(*kept))
+    assert [c.title for c in table.columns] == ["pretrained", "epoch 0", "epoch 2", "epoch 5"]
+    assert table.cell("advection: mona", "epoch 5").text == "—" and table.cell("advection: orca", "epoch 5").value == 14
+
+
+def test_movement_by_block_keeps_the_order_of_the_body():
+    moved = {"layers.0.blocks.0": 0.1, "layers.1.downsample": 0.3, "norm": 0.0, "all": 0.2}
+    found = make_analysis()
+    found["similarity"]["movement"] = moved
+    made = figures(panel_of(*(make_record(seed=s, analysis=found) for s in (0, 1))))["movement"]
+    assert made.data.groupby("seed")["block"].agg(list).tolist() == [list(moved)] * 2
+    assert made.data["movement"].tolist() == [*moved.values()] * 2 and made.data["record"].nunique() == 2
+    svg = made.svg()
+    assert all(text in svg for text in ("0.0", "1.down", "norm", "all", "weight movement", "(no unit)"))
+
+
+def test_names_of_tasks_that_lie_together_do_not_cover_each_other():
+    near = [make_record(task=t, analysis=make_analysis(d=0.5)) for t in TASKS]
+    svg = figures(panel_of(*near))["drop"].svg()
+    places = [float(re.search(rf'y="([0-9.]+)"[^>]*>{task}<', svg)[1]) for task in TASKS]
+    assert min(b - a for a, b in itertools.pairwise(sorted(places))) > 8  # points: the height of the text
+
+
+def test_long_names_leave_the_axes_their_room():
+    import warnings
+
+    methods = [f"a_method_with_a_name_{i}[trainer.lr=0.0001,trainer.epochs=60]" for i in range(18)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where a legend leaves an axis no room
+        for made in figures(panel_of(*analysed(methods=methods, seeds=(0,)))).values():
+            made.svg()
+
+
+def test_ticks_of_a_profile_are_round_and_apart():
+    assert ticks(1.6) == [1, 1.1, 1.2, 1.5] and ticks(4) == [1, 1.2, 1.5, 2, 3] and ticks(1.05) == [1]
+
+
 def test_skipped_and_missing_analyses_make_no_figures_and_no_tables():
     skipped = {name: {"skipped": "no encoder"} for name in ("probe", "tsne", "discrepancy", "similarity")}
     panel = panel_of(make_record(analysis=skipped), make_record(seed=1), make_record(seed=2, status="lost"))
     assert figures(panel) == {}
-    for make in (analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table):
+    for make in (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table):
         assert make(panel) is None
 
 
@@ -181,7 +229,7 @@ def test_grey_values_of_neighbouring_methods_differ_or_their_marker_does():
 def test_every_figure_is_drawn_and_saved_with_its_data(tmp_path):
     panel = panel_of(*analysed(tasks=TASKS[:5], methods=("linear", "vanilla", "mona")))
     made = [*figures(panel).values(), *ranking_figures(panel), learning_curves(panel, lambda record: make_curves())]
-    assert len(made) == 8
+    assert len(made) == 9
     for figure in made:
         figure.save(tmp_path)
         saved = pd.read_csv(tmp_path / f"{figure.name}.csv")

@@ -1,5 +1,7 @@
 """The report as a page: files, banner, provenance, unreadable records, comparison, published numbers, the command."""
 
+import csv
+import itertools
 import json
 import re
 
@@ -8,6 +10,7 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from bench.report import published
+from bench.report import table as render
 from bench.report.build import build
 from bench.report.compare import compare
 from bench.report.frame import Catalogue, panels, to_frame
@@ -81,6 +84,32 @@ def test_every_table_and_figure_is_written_beside_the_page(tmp_path):
     assert linked and all((tmp_path / link).is_file() for link in linked)
     written = {f"{p.parent.name}/{p.name}" for sub in ("tables", "figures") for p in (tmp_path / sub).iterdir()}
     assert written == set(linked)
+
+
+def test_every_number_in_every_table_leads_to_its_records_and_latex_is_ascii():
+    records = [
+        make_record(task=t, method=m, seed=s, score=0.2 + 0.01 * s, analysis=make_analysis(), score_best_test=0.1)
+        for t, m, s in itertools.product(("advection", "burgers"), ("vanilla", "mona"), (0, 1))
+    ]
+    records.append(make_record(method="linear", status="lost"))
+    other = [make_record(method="mona", seed=s, score=0.3 + 0.02 * s) for s in (0, 1)]
+    tables = build(records, catalogue=CATALOGUE).tables() + compare(records, other, "AB", catalogue=CATALOGUE).tables()
+    names = {t.name.split("_")[0] for t in tables}
+    assert {
+        "scores",
+        "pairs",
+        "intervals",
+        "selection",
+        "probe",
+        "discrepancy",
+        "pairing",
+        "similarity",
+        "costs",
+    } <= names
+    for table in tables:
+        for line in csv.DictReader(render.to_csv(table).splitlines()):
+            assert line["records"] or not line["value"], (table.name, line)
+        assert render.latex(table).isascii(), [c for c in render.latex(table) if not c.isascii()]
 
 
 def test_an_earlier_report_leaves_nothing_behind(tmp_path):
@@ -199,8 +228,16 @@ def test_published_numbers_keep_their_source_and_empty_cells_stay_empty():
     mona = next(label for label, _ in table.rows if label.startswith("published: MoNA"))
     assert table.cell(mona, "advection").text == "0.0088" and table.cell(mona, "advection").marks == ("secondary",)
     assert table.cell(mona, "burgers").text == ""
-    assert table.cell("here: vanilla", "advection").text == "0.00900 (n=1)"
-    assert all(note.startswith("[") for note in table.notes[1:]) and len(table.notes) > 3
+    assert all(note.startswith("[") for note in table.notes[2:]) and len(table.notes) > 4
+
+
+def test_last_and_best_on_test_stand_apart_beside_published_numbers():
+    tracked = make_record(**AS_PUBLISHED, score=0.009, score_last=0.009, score_best_test=0.008)
+    table = table_of(tracked, make_record(**AS_PUBLISHED, task="burgers"))
+    assert table.cell("here: vanilla, last epoch", "advection").text == "0.00900 (n=1)"
+    assert table.cell("here: vanilla, best on test", "advection").text == "0.00800 (n=1)"
+    untracked = table_of(*(make_record(**AS_PUBLISHED, task=t, score_best_test=None) for t in PDE[:2]))
+    assert [label for label, _ in untracked.rows if label.startswith("here")] == ["here: vanilla, last epoch"]
 
 
 def test_results_of_another_backbone_or_metric_do_not_stand_beside_them():

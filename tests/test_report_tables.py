@@ -211,6 +211,18 @@ def test_different_data_or_code_in_one_column_is_said():
     assert "advection were made on 2 different sets" in notes and "vanilla was run by 2 versions" in notes
 
 
+def test_several_versions_of_a_package_are_said_and_whether_they_go_with_the_methods():
+    def notes(*versions):
+        cells = [make_record(method=m, seed=s, packages={"python": "3.11.7", "torch": v}) for m, s, v in versions]
+        return " ".join(tables.warnings(one_panel(cells)))
+
+    same = notes(("mona", 0, "2.14.1"), ("mona", 1, "2.15.0"), ("orca", 0, "2.14.1"), ("orca", 1, "2.15.0"))
+    assert "run with 2 versions of torch: 2.14.1 (2), 2.15.0 (2)." in same and "python" not in same
+    apart = notes(("mona", 0, "2.14.1"), ("orca", 0, "2.15.0"))
+    assert "2.14.1 (1), 2.15.0 (1); not every method with every one" in apart
+    assert "versions" not in notes(("mona", 0, "2.15.0"), ("orca", 0, "2.15.0"))
+
+
 def test_random_weights_are_marked():
     cell = tables.scores(one_panel([make_record(weights="random, seed 0")]), CATALOGUE).cell("vanilla", "advection")
     assert cell.marks == ("random",)
@@ -259,7 +271,7 @@ def test_special_characters_stay_text_in_every_format():
     text = render.markdown(table)
     assert text.count("a\\|b") == 5 and text.count("\\<d>") == 5 and " <d>" not in text
     tex = render.latex(table)
-    assert r"a|b\_c<d>\&\%\$\#\{\textasciitilde{}\textasciicircum{}\textbackslash{}$^{*}$" in tex
+    assert r"a$|$b\_c$<$d$>$\&\%\$\#\{\textasciitilde{}\textasciicircum{}\textbackslash{}$^{*}$" in tex
     assert "<d>" not in render.to_html(table) and "&lt;d&gt;" in render.to_html(table)
 
 

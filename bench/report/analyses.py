@@ -60,6 +60,48 @@ def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
+def movement_points(panel: Panel) -> pd.DataFrame:
+    """Relative weight movement (no unit) of each block of each cell's body, in the order of the blocks; `all` is last."""
+    out = []
+    for cell, _, result in found(panel, "similarity"):
+        out += [[*cell, block, value] for block, value in result.get("movement", {}).items()]
+    return pd.DataFrame(out, columns=[*CELL, "block", "movement"])
+
+
+def probe_table(panel: Panel) -> Table | None:
+    """Probe error by task, method and epoch of fine-tuning, beside that of the untouched pretrained body."""
+    points = probe_points(panel)
+    if points.empty:
+        return None
+    epochs = sorted(points["epoch"].unique())
+    rows = []
+    for (task, row), here in points.groupby(["task", "row"], sort=False):
+        before = here.groupby("record", sort=False)["pretrained_error"].first()
+        cells = [
+            Cell(number(float(before.mean()), 1), float(before.mean()), n=len(before), records=tuple(before.index))
+        ]
+        cells += [_probe_cell(here[here["epoch"] == epoch]) for epoch in epochs]
+        rows.append((panel.tasks.index(task), panel.rows.index(row), f"{task}: {row}", tuple(cells)))
+    columns = (Column("pretrained", "%"), *(Column(f"epoch {e}", "%") for e in epochs))
+    notes = (
+        "Error of a linear classifier on source data that the body never saw; lower means that more source knowledge was "
+        "kept. One seed: error [95 % Wilson interval over test samples]. Several: mean ± standard deviation over seeds "
+        "(n), and the CSV has the t interval.",
+    )
+    body = tuple((label, cells) for _, _, label, cells in sorted(rows, key=lambda line: line[:2]))
+    return Table(f"probe_{panel.name}", f"Linear probe, suite {panel.suite}", "task: method", columns, body, notes)
+
+
+def _probe_cell(points: pd.DataFrame) -> Cell:
+    if points.empty:
+        return Cell()
+    s, records = summarise(points["error"].to_list()), tuple(points["record"])
+    if s.std is not None:
+        return Cell(f"{s.mean:.1f} ± {s.std:.1f} ({s.n})", s.mean, s.std, s.low, s.high, s.n, records=records)
+    low, high = (float(points[key].iloc[0]) for key in ("low", "high"))
+    return Cell(f"{s.mean:.1f} [{low:.1f}, {high:.1f}]", s.mean, None, low, high, 1, records=records)
+
+
 def discrepancy_points(panel: Panel) -> pd.DataFrame:
     """D of each cell in its variants, and what chance gives; all without unit, 0 to 1."""
     keys = ["unnormalised", "renormalised", "matched_only", "chance"]

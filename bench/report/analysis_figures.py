@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from bench.report.analyses import ArraysOf, discrepancy_points, probe_points, tsne_points
+from bench.report.analyses import ArraysOf, discrepancy_points, movement_points, probe_points, tsne_points
 from bench.report.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, WIDTH, Drawing, grid, legend_below, look
 from bench.report.frame import Panel
 
@@ -24,7 +26,7 @@ def analysis_figures(panel: Panel, arrays_of: ArraysOf) -> list[Drawing]:
     """Every figure that the analyses in this panel allow."""
     probes, distances = probe_points(panel), discrepancy_points(panel)
     made = [_probe(panel, probes), *_tsne(panel, tsne_points(panel, arrays_of)), _discrepancy(panel, distances)]
-    made += [_drop(panel, probes, distances), _score(panel, probes)]
+    made += [_drop(panel, probes, distances), _score(panel, probes), _movement(panel, movement_points(panel))]
     return [drawing for drawing in made if drawing is not None]
 
 
@@ -68,7 +70,7 @@ def _draw_probe(panel: Panel, data: pd.DataFrame) -> Figure:
                 x, mean, yerr=[(mean - low).clip(0), (high - mean).clip(0)], label=row, elinewidth=0.8, **style
             )
         axis.set_xticks(range(len(epochs)), [str(e) for e in epochs])
-        axis.set(title=f"{task} ({here['backbone'].iloc[0]})", xlabel="epoch of stage 2")
+        axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="epoch of stage 2")
         on = f"\non {here['source'].iloc[0]}" if here["source"].iloc[0] else ""
         axis.set_ylabel(f"probe error [%] ↓{on}")
     legend_below(figure, axes)
@@ -156,7 +158,7 @@ def _draw_discrepancy(panel: Panel, data: pd.DataFrame) -> Figure:
                 axis.errorbar(x, mean, yerr=[[max(0, mean - low)], [max(0, high - mean)]], color=INK, lw=1)
             axis.plot([x - width / 2, x + width / 2], [here["chance"].mean()] * 2, color=INK, lw=1.4, label="chance")
     axis.set_xticks(range(len(tasks)), tasks, rotation=20 if len(tasks) > 5 else 0)
-    axis.set(ylabel="discrepancy D (no unit)", ylim=(0, 1))
+    axis.set(ylabel="discrepancy D (no unit)", ylim=(0, 1), xlim=(-0.6, len(tasks) - 0.4))
     axis.grid(axis="x", visible=False)
     legend_below(figure, [axis])
     return figure
@@ -199,6 +201,51 @@ def _score(panel: Panel, probes: pd.DataFrame) -> Drawing | None:
     return Drawing(name, title, caption, data, partial(_scatter, panel, data, ("error", "score"), axes, "task"))
 
 
+def _movement(panel: Panel, data: pd.DataFrame) -> Drawing | None:
+    if data.empty:
+        return None
+    caption = (
+        "How far fine-tuning has moved the weights of each block of the body, ‖θ − θ₀‖ / ‖θ₀‖, from the input on the left "
+        "to the output on the right: mean over seeds, with the lowest and highest seed as a band. The point "
+        "apart is the whole body."
+    )
+    title = _title("Weight movement by block", panel)
+    return Drawing(f"movement_{panel.name}", title, caption, data, lambda: _draw_movement(panel, data))
+
+
+def _draw_movement(panel: Panel, data: pd.DataFrame) -> Figure:
+    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
+    figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3, height=2.7)
+    for axis, task in zip(axes, tasks, strict=True):
+        here = data[data["task"] == task]
+        blocks = list(dict.fromkeys(here["block"]))
+        end = len(blocks) - ("all" in blocks)
+        for row in panel.rows:
+            values = here[here["row"] == row].groupby("block")["movement"]
+            if not len(values):
+                continue
+            mean, low, high = (getattr(values, f)().reindex(blocks) for f in ("mean", "min", "max"))
+            style = look(row, panel.rows)
+            axis.plot(range(end), mean[:end], label=row, **style.line2d)
+            axis.plot(range(end, len(blocks)), mean[end:], **{**style.line2d, "ls": ""})
+            axis.fill_between(range(end), low[:end], high[:end], color=style.colour, alpha=0.15, lw=0)
+        every = max(1, round(len(blocks) / 12))
+        names = [
+            short if place % every == 0 or short == "all" else "" for place, short in enumerate(map(_short, blocks))
+        ]
+        axis.set_xticks(range(len(blocks)), names, rotation=90, fontsize=8)
+        axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="block", ylabel="weight movement\n(no unit)")
+        axis.set_ylim(bottom=0)
+    legend_below(figure, axes)
+    return figure
+
+
+def _short(block: str) -> str:
+    """`1.2` of `layers.1.blocks.2`, `1.down` of `layers.1.downsample`: what is left without the names of lists."""
+    parts = [p for p in block.split(".") if p not in ("encoder", "layers", "layer", "blocks", "block", "h")]
+    return ".".join(parts).replace("downsample", "down")
+
+
 def _last(probes: pd.DataFrame) -> pd.DataFrame:
     """The probe of each cell at its last epoch."""
     return probes[probes["epoch"] == probes.groupby("record")["epoch"].transform("max")].copy()
@@ -216,7 +263,8 @@ def _scatter(panel: Panel, data: pd.DataFrame, xy: tuple[str, str], labels: tupl
     x, y = xy
     order: Sequence[str] = panel.tasks if by == "task" else sorted(data[by].unique())
     values = [v for v in order if (data[by] == v).any()]
-    figure, axes = grid(len(values), 2 if len(values) in (2, 4) else 3, height=2.6)
+    names = 0 if by == "task" else int(data.groupby(by)["task"].nunique().max())  # each may need a line of its own
+    figure, axes = grid(len(values), 2 if len(values) in (2, 4) else 3, height=2.6 + 0.125 * max(0, names - 3))
     for axis, value in zip(axes, values, strict=True):
         here = data[data[by] == value]
         for row in panel.rows:
@@ -224,15 +272,33 @@ def _scatter(panel: Panel, data: pd.DataFrame, xy: tuple[str, str], labels: tupl
             if len(mine):
                 axis.plot(mine[x], mine[y], label=row, **{**look(row, panel.rows).line2d, "ls": ""})
         if by != "task":
-            for task, points in here.groupby("task"):
-                axis.annotate(str(task), (points[x].mean(), points[y].max()), (0, 5), textcoords="offset points",
-                              ha="center", va="bottom", fontsize=8, color=MUTED)  # fmt: skip
             axis.axhline(0, color=INK, lw=0.8, ls=(0, (6, 3)))
         metric = panel.metric_of(value) if by == "task" else None
         unit = "" if metric is None or metric[1] in ("", "1") else f" [{metric[1]}]"
         ylabel = labels[1] if metric is None else f"{metric[0]}{unit} {'↑' if metric[2] else '↓'}"
         axis.set(title=value, xlabel=labels[0], ylabel=ylabel)
         axis.margins(0.12, 0.2)
+        if by != "task":
+            _name_groups(axis, here.groupby("task"), x, y, figure.get_figwidth() / min(3, len(axes)))
         axis.xaxis.set_major_locator(MaxNLocator(5))
     legend_below(figure, axes)
     return figure
+
+
+def _name_groups(axis: Axes, groups: Iterable[tuple[Any, pd.DataFrame]], x: str, y: str, inches: float) -> None:
+    """The name of each group of points above its middle, lifted until it covers no other; `inches` wide is the axis."""
+    line, letter = 9.0, 4.8  # points, at this size of font
+    across, up = (
+        72 * 0.8 * inches / (1.24 * axis.dataLim.width or 1.0),
+        60 / (axis.dataLim.height or 1.0),
+    )  # points to a unit
+    placed: list[tuple[float, float, float]] = []
+    for name, points in sorted(groups, key=lambda group: (group[1][y].max(), str(group[0]))):
+        middle, level = float(points[x].mean()), float(points[y].max())
+        half, lift = letter * len(str(name)) / 2, 0.0
+        while any(abs(middle * across - c) < half + h and abs(level * up + lift - v) < line for c, v, h in placed):
+            lift += line
+        placed.append((middle * across, level * up + lift, half))
+        text = axis.annotate(str(name), (middle, level), (0, 5 + lift), textcoords="offset points", color=MUTED)
+        text.set(fontsize=8, ha="center", va="bottom")
+    axis.set_ylim(top=max(axis.get_ylim()[1], (max(v for _, v, _ in placed) + 2 * line) / up))

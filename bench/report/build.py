@@ -94,7 +94,8 @@ def _panel(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: A
     if (found := tables.selection(panel)) is not None:
         blocks.append(Fold("Selection bias: last, best on validation, best on test", (found,)))
     blocks += analysis_figures(panel, arrays_of)
-    for make in (analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table):
+    made = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
+    for make in made:
         if (found := make(panel)) is not None:
             blocks.append(Fold(found.title.partition(", suite")[0], (found,)))
     blocks.append(Fold("Costs", (tables.costs(panel),)))

@@ -119,8 +119,9 @@ def _table(pair: tuple[Panel, Panel]) -> Table:
         rows.append((f"{task}: {row}", [Cell(f"{metric} {'↑' if higher else '↓'}"), a, b, difference, verdict]))
     adjusted = iter(holm([p for p in tests if p is not None]))
     for (_, line), p in zip(rows, tests, strict=True):
-        line.append(Cell("—" if p is None else f"{p:.3g}", p))
-        line.append(Cell("—") if p is None else Cell(f"{(h := next(adjusted)):.3g}", h))
+        holms = None if p is None else next(adjusted)
+        ids = (*line[1].records, *line[2].records)
+        line += [Cell("—" if v is None else f"{v:.3g}", v, records=ids) for v in (p, holms)]
     columns = (
         *(Column("metric", text=True), Column("A"), Column("B"), Column("B − A")),
         *(Column("B is", text=True), Column("p"), Column("p (Holm)")),

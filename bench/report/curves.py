@@ -71,6 +71,6 @@ def _draw(panel: Panel, data: pd.DataFrame, where: str) -> Figure:
         axis.set_title(task)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_xlabel("epoch of stage 2")
-        axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}, {where}")
+        axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}\non {where}")
     legend_below(figure, axes)
     return figure

@@ -129,7 +129,10 @@ def grid(count: int, columns: int, height: float = 2.4, sharey: bool = False) ->
 
 
 def legend_below(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
-    """One legend for all axes, below them, in at most `columns` columns that fit the figure's width."""
+    """One legend for all axes, below them, in at most `columns` columns that fit the figure's width.
+
+    The figure grows by the lines of the legend beyond two, so that long names do not take the room of the axes.
+    """
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -139,4 +142,6 @@ def legend_below(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None
     # Inches: about 0.065 for a letter, and 0.75 for the sample of the line with its gaps.
     widest = 0.75 + 0.065 * max(map(len, found))
     columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
+    lines = math.ceil(len(found) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * max(0, lines - 2))
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, handlelength=3.2)

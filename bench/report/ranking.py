@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from bench.report.comparison import Matrix, matrix
 from bench.report.drawing import INK, WIDTH, Drawing, look
@@ -105,6 +105,15 @@ def _profile(panel: Panel, m: Matrix) -> Drawing:
     return Drawing(f"profile_{panel.name}", title, caption, data, lambda: _draw_profile(m.rows, data))
 
 
+def ticks(end: float, least: float = 0.09) -> list[float]:
+    """Round factors from 1 to `end` for a logarithmic axis, each at least the share `least` of it from the one before."""
+    found = [1.0]
+    for tick in (1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000):
+        if tick <= end and np.log(tick / found[-1]) >= least * np.log(end):
+            found.append(tick)
+    return found
+
+
 def _draw_profile(rows: tuple[str, ...], data: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(0.8 * WIDTH, 2.8), layout="constrained")
     axis = figure.add_subplot()
@@ -112,9 +121,8 @@ def _draw_profile(rows: tuple[str, ...], data: pd.DataFrame) -> Figure:
         here, style = data[data["row"] == row], look(row, rows)
         axis.plot(here["tau"], 100 * here["share"], drawstyle="steps-post", label=row, **style.line2d)
     axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(ScalarFormatter())
-    ticks = [t for t in (1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000) if t <= data["tau"].max()]
-    axis.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) < 7 else ticks[::2]))
+    axis.xaxis.set_major_formatter(lambda tau, _: f"{tau:g}")
+    axis.xaxis.set_major_locator(FixedLocator(ticks(float(data["tau"].max()))))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set(xlabel="factor τ to the best score of the task", ylabel="share of tasks [%]", ylim=(-3, 103))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", handlelength=3.2)

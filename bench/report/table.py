@@ -35,8 +35,14 @@ TEX = {c: "\\" + c for c in "&%$#_{}"} | {
     "≤": r"$\le$",
     "≥": r"$\ge$",
     "α": r"$\alpha$",
+    "θ": r"$\theta$",
     "λ": r"$\lambda$",
+    "τ": r"$\tau$",
+    "‖": r"$\|$",
+    "₀": r"$_0$",
     "²": r"$^2$",
+    # In the default font encoding these three would print as a dash and as upside-down marks.
+    **{c: f"${c}$" for c in "|<>"},
 }
 
 

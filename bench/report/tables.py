@@ -110,6 +110,25 @@ def warnings(panel: Panel) -> list[str]:
     for row in panel.rows:
         if (count := len({r["code"].get("method") for r in panel.of(row)["record"]})) > 1:
             found.append(f"Attention: {row} was run by {count} versions of its method file.")
+    return found + _about_the_software(panel)
+
+
+def _about_the_software(panel: Panel) -> list[str]:
+    """Packages in several versions, and whether that falls together with the methods."""
+    found = []
+    packages = [record["packages"] for record in panel.cells["record"]]
+    for name in sorted({name for versions in packages for name in versions}):
+        versions = pd.Series([str(p.get(name, "unknown")) for p in packages], index=panel.cells.index)
+        counts = versions.value_counts().sort_index()
+        if len(counts) == 1:
+            continue
+        said = ", ".join(f"{version} ({count})" for version, count in counts.items())
+        by_row = {frozenset(group) for _, group in versions.groupby(panel.cells["row"])}
+        mixed = "; not every method with every one, so a difference between methods may be one between versions"
+        found.append(
+            f"Attention: these cells were run with {len(counts)} versions of {name}: {said}"
+            f"{mixed if len(by_row) > 1 else ''}."
+        )
     return found
 
 

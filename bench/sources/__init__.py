@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from bench.sources.load import SOURCES, SourceArrays, SourceSet, load_source
+from bench.sources.arrays import SourceArrays
+from bench.sources.load import SOURCES, SourceSet, load_source
 
 __all__ = ["SOURCES", "SourceArrays", "SourceData", "SourceSet", "load_source"]
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bench import machine
 from bench.errors import SetupError
 from bench.models.source import SourceModel, fingerprint
-from bench.sources.load import SourceArrays
+from bench.sources.arrays import SourceArrays
 
 
 class SourceData:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.sources import fashion_mnist
-from bench.sources.load import SourceArrays
+from bench.sources.arrays import SourceArrays
 
 DIGITS_TEST = 0.25
 """Fraction of the digits that is kept for testing."""

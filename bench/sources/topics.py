@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.errors import SetupError
 from bench.models.backbones import BACKBONES, Backbone
-from bench.sources.load import SourceArrays
+from bench.sources.arrays import SourceArrays
 
 TOPICS, WINDOW, TEST_PART = 10, 32, 0.2
 """Number of classes; tokens per window, special tokens included; the last part of each topic that is for testing."""

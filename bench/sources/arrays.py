@@ -1,0 +1,39 @@
+"""Labelled source data in memory: what every reader of this folder returns. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class SourceArrays:
+    """Source data in memory. Training samples come first; no test sample enters stage 1."""
+
+    name: str
+    x: np.ndarray
+    """(n, C, h, w) uint8 images, C 1 or 3; or (n, T) int64 token ids."""
+    y: np.ndarray
+    """(n,) int64 labels, 0 to K-1."""
+    classes: tuple[str, ...]
+    train: int
+    """How many of the n samples are for training: the first ones. The rest are for testing a probe."""
+    fingerprint: str = ""
+    """SHA-256 over samples, labels and split, as hex."""
+
+    @property
+    def train_index(self) -> np.ndarray:
+        """0 to train-1."""
+        import numpy as np
+
+        return np.arange(self.train)
+
+    @property
+    def test_index(self) -> np.ndarray:
+        """train to n-1."""
+        import numpy as np
+
+        return np.arange(self.train, len(self.x))
