@@ -96,11 +96,10 @@ def _placed(store: Store, entries: Mapping[str, queue.Entry] | None) -> tuple[di
             refused = written.plain["arrays"][index].get("refused", "")
             for cell_id in ids:
                 gone = cell_id in cancelled
+                entry = (entries or {}).get(job)
                 if entries is None and job and not gone:
                     # A controller that is silent for a while, or a machine without Slurm: no reason to call it lost.
                     entry = queue.Entry(job, "PENDING", "", "", "was submitted; squeue does not answer here")
-                else:
-                    entry = (entries or {}).get(job)
                 placed[cell_id] = Placed(job, written.plain["before"].get(cell_id), entry, gone, refused)
     return cells, placed
 
