@@ -80,10 +80,14 @@ def trend_figure(study: Study, panel: Panel) -> Drawing | None:
         "with the lowest and highest seed as bars."
     )
     title = f"Score along {', '.join(a for a in places if a in set(data['arm']))}"
-    return Drawing(f"trend_{panel.name}", title, caption, data, lambda: _draw_trend(panel, data))
+    scanned = dict.fromkeys(
+        f"{arm.method}: {name.partition('.')[2]}" for arm in study.arms if arm.name in places for name, _ in arm.set
+    )
+    label = ", ".join(scanned)
+    return Drawing(f"trend_{panel.name}", title, caption, data, lambda: _draw_trend(panel, data, label))
 
 
-def _draw_trend(panel: Panel, data: pd.DataFrame) -> Figure:
+def _draw_trend(panel: Panel, data: pd.DataFrame, label: str) -> Figure:
     tasks = [t for t in panel.tasks if (data["task"] == t).any()]
     figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
     for axis, task in zip(axes, tasks, strict=True):
@@ -101,7 +105,7 @@ def _draw_trend(panel: Panel, data: pd.DataFrame) -> Figure:
             elinewidth=0.9,
         )
         axis.set_xticks(x, [f"{value:g}" for value in mean.index])
-        axis.set(title=task, xlabel="setting")
+        axis.set(title=task, xlabel=label)
         axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}")
     return figure
 
