@@ -77,10 +77,13 @@ def test_work_is_plain_data():
 
 
 SCRIPT = """
+import signal
 import sys
 from tests.fake_runner import make_cell
 from tests.test_launch_inline import run_cells
 from pathlib import Path
+# A shell's background job hands an ignored SIGINT down to whatever it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     run_cells(Path(sys.argv[1]), make_cell(0, steps=200, pause=0.02))
 except KeyboardInterrupt:

@@ -85,10 +85,13 @@ def test_gpus_are_counted_without_torch(monkeypatch, tmp_path):
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from tests.fake_runner import make_cell
 from tests.test_launch_local import run_cells
+# A shell's background job hands an ignored SIGINT down to whatever it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     run_cells(Path(sys.argv[1]), *(make_cell(i, steps=150, pause=0.02) for i in range(2)))
 except KeyboardInterrupt:

@@ -419,6 +419,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("studies")  # one process runs the cells, not each of them
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_study_runs_at_tiny_size_and_is_reported(name, everything, tmp_path):
     records, problems = everything.scan()
