@@ -86,8 +86,7 @@ def run(
 def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, progress: Progress) -> dict[str, Any]:
     """Fill `draft` step by step; returns the curves."""
     task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
-    identity_runtime = dict(runtime.items())
-    config = plan.resolve(cell, identity_runtime)
+    config = plan.resolve(cell, runtime)
     device = machine.choose_device(config.trainer.device)
     precision = machine.choose_precision(config.trainer.precision, device)
     machine.reset_peaks(device)

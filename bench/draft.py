@@ -13,7 +13,7 @@ import torch
 
 from bench import machine, plan, registry, settings
 from bench.plan import Cell
-from bench.record import SCHEMA, Record
+from bench.record import RECORD, SCHEMA, Record
 from bench.scoring import metric_names
 from bench.trainer import Diverged
 from tasks.metrics import METRICS
@@ -36,35 +36,7 @@ def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any], command: str = 
     task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
     config = plan.resolve(cell, runtime)
     metric = METRICS[metric_names(task, cell.protocol)[0]]
-    unknown: dict[str, Any] = dict.fromkeys(
-        [
-            "score",
-            "score_last",
-            "score_best_val",
-            "score_best_test",
-            "epoch_best_val",
-            "val_score",
-            "beats_trivial",
-            "weights",
-            "seconds_data",
-            "seconds_stage1",
-            "seconds_stage2",
-            "seconds_eval",
-            "seconds_total",
-            "steps_stage1",
-            "steps_stage2",
-            "samples_per_second",
-            "peak_memory_host",
-            "peak_memory_device",
-            "peak_memory_stage1",
-            "peak_memory_stage2",
-            "utilisation",
-            "precision",
-            "driver",
-            "threads",
-            "error",
-        ]
-    )
+    unknown: dict[str, Any] = dict.fromkeys(name for name, key in RECORD.items() if key.optional)
     return {
         "schema": SCHEMA,
         **cell.key(),
