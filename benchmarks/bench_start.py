@@ -38,7 +38,7 @@ def main(task: str, method: str, profile: str, folder: str) -> None:
 
     def watch() -> None:
         while True:
-            seen.append(max(seen.pop(), process.memory_info().rss))
+            seen[0] = max(seen[0], process.memory_info().rss)
             time.sleep(0.02)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -63,10 +63,10 @@ def main(task: str, method: str, profile: str, folder: str) -> None:
 def measured(*arguments: str) -> dict[str, float]:
     """{wall, cpu, peak} of a process."""
     start = time.perf_counter()
-    out = subprocess.run(
-        [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True, cwd=ROOT
-    ).stdout
-    return {"wall": time.perf_counter() - start, **json.loads(out.splitlines()[-1])}
+    run = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, cwd=ROOT)
+    if run.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {run.returncode}:\n{run.stderr}")
+    return {"wall": time.perf_counter() - start, **json.loads(run.stdout.splitlines()[-1])}
 
 
 def cifar100(root: Path) -> None:
