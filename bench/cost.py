@@ -1,6 +1,7 @@
 """What a plan will cost, from speeds that were measured on this kind of cell; says on what each estimate rests.
 
-Every finished cell leaves its speed below the store's `work/speeds/`, by device. Imports nothing heavy.
+Every finished cell leaves its speed below the store's `work/speeds/`, by device; where none were left, as in a store of
+records that came from elsewhere, the records say it. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def human(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def remember(record: Record, store: Store) -> None:
-    """Keep the speed of a finished cell."""
-    speed = Speed(
+def speed_of(record: Record) -> Speed:
+    """What the finished cell of a record took."""
+    return Speed(
         device=record["device"],
         task=record["task"],
         method=record["method"],
@@ -103,13 +104,20 @@ def remember(record: Record, store: Store) -> None:
         seconds_other=record["seconds_total"] - record["seconds_stage1"] - record["seconds_stage2"],
         host_only=record["driver"] is None,
     )
+
+
+def remember(record: Record, store: Store) -> None:
+    """Keep the speed of a finished cell."""
+    speed = speed_of(record)
     key = (speed.device, speed.task, speed.method, speed.backbone, speed.profile)
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     write_atomically(_folder(store) / f"{name}.json", json.dumps(asdict(speed)).encode())
 
 
 def measured(store: Store) -> list[Speed]:
-    """Every speed kept below a store; files of another layout are passed over (they only inform an estimate)."""
+    """Every speed known to a store; files of another layout are passed over (they only inform an estimate)."""
+    if not _folder(store).is_dir():
+        return [speed_of(record) for record in store.scan()[0] if record["status"] == "done"]
     out = []
     for path in sorted(_folder(store).glob("*.json")):
         try:
@@ -119,10 +127,10 @@ def measured(store: Store) -> list[Speed]:
     return out
 
 
-def estimate(cells: Sequence[plan.Cell], store: Store) -> Cost:
+def estimate(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:
     """The cost of running `cells` on one device: the one that most of them were measured on, a GPU before a CPU."""
     by_device: dict[str, list[Speed]] = {}
-    for speed in measured(store):
+    for speed in speeds:
         by_device.setdefault(speed.device, []).append(speed)
     costs = [_on_one_device(cells, speeds) for speeds in by_device.values()]
     none = Cost(len(cells), 0, 0, len(cells), 0.0, None, True, {})

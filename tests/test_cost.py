@@ -36,7 +36,7 @@ def cells(tmp_path, *methods, **settings):
 def test_an_estimate_follows_samples_per_second_epochs_and_size(store, tmp_path):
     learn(store, stage1=7.0)  # 20 samples/s
     (cell,) = cells(tmp_path, "vanilla", **{"trainer.epochs": 20, "data.limit": 50})
-    known = cost.estimate([cell], store)
+    known = cost.estimate([cell], cost.measured(store))
     assert known.by_cell == {cell.id: pytest.approx(7 + 20 * 50 / 20 + 10 * 2)}
     assert known.seconds == pytest.approx(77) and (known.measured, known.related, known.unknown) == (1, 0, 0)
     assert "GPU-hours of NVIDIA H100" in known.sentence() and "samples/s" in known.sentence()
@@ -44,7 +44,7 @@ def test_an_estimate_follows_samples_per_second_epochs_and_size(store, tmp_path)
 
 def test_another_method_on_the_same_task_is_judged_and_counted_apart(store, tmp_path):
     learn(store)
-    known = cost.estimate(cells(tmp_path, "vanilla", "orca"), store)
+    known = cost.estimate(cells(tmp_path, "vanilla", "orca"), cost.measured(store))
     assert (known.measured, known.related, known.unknown) == (1, 1, 0)
 
 
@@ -52,15 +52,33 @@ def test_one_devices_speeds_never_mix_with_anothers(store, tmp_path):
     learn(store, device="CPU", stage2=5000.0)
     learn(store, device="CPU", method="orca", stage2=5000.0)
     both = cells(tmp_path, "vanilla", "orca")
-    on_cpu = cost.estimate(both, store)
+    on_cpu = cost.estimate(both, cost.measured(store))
     assert on_cpu.device == "CPU" and on_cpu.host_only and "GPU" not in on_cpu.sentence()
     learn(store, device="NVIDIA H100")
-    on_gpu = cost.estimate(both, store)
+    on_gpu = cost.estimate(both, cost.measured(store))
     assert on_gpu.device == "NVIDIA H100" and on_gpu.seconds < on_cpu.seconds / 10
 
 
+def test_a_store_whose_records_came_from_elsewhere_is_judged_by_them(store, tmp_path):
+    learn(store, stage1=7.0)
+    record = make_record(task="ecg", method="vanilla", backbone="minilm", profile="published")
+    record |= {
+        "device": "NVIDIA H100",
+        "driver": "580",
+        "seconds_stage1": 7.0,
+        "seconds_stage2": 50.0,
+        "seconds_total": 67.0,
+    }
+    record["settings"]["trainer.epochs"], record["data"] = 10, {"sizes": {"train": 100}}
+    elsewhere = Store(tmp_path / "clone")
+    elsewhere.folder.mkdir()
+    elsewhere.write(record)
+    todo = cells(tmp_path, "vanilla", "orca")
+    assert cost.estimate(todo, cost.measured(elsewhere)) == cost.estimate(todo, cost.measured(store))
+
+
 def test_nothing_known_is_said(store, tmp_path):
-    known = cost.estimate(cells(tmp_path, "vanilla"), store)
+    known = cost.estimate(cells(tmp_path, "vanilla"), cost.measured(store))
     assert known.unknown == 1 and known.device is None and "unknown" in known.sentence()
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import cli
+from bench import cli, cost
 from bench.errors import SetupError, UsageError
 from bench.launch import manifest, profile, queue, resources, slurm, status
 from bench.launch.array import Array, arrays, share
@@ -75,7 +75,7 @@ def test_short_cells_are_packed_and_long_ones_are_not():
 @pytest.mark.parametrize("profile_", ["quick", "published"])
 def test_what_a_cell_is_given(tmp_path, profile_):
     cell = Cell("cifar100", "vanilla", "swin_base", profile=profile_)
-    need = resources.needs(cell, Store(tmp_path))
+    need = resources.needs(cell, cost.measured(Store(tmp_path)))
     assert need.minutes in resources.LADDER
     assert need.minutes > 10  # or submitit takes every signal for a timeout
     assert need.gpus == (profile_ == "published")
@@ -90,7 +90,9 @@ def test_a_measured_time_replaces_the_estimate(tmp_path):
     }  # fmt: skip
     (tmp_path / "work" / "speeds").mkdir(parents=True)
     (tmp_path / "work" / "speeds" / "x.json").write_text(json.dumps(speed))
-    assert resources.needs(cell, Store(tmp_path)).minutes == 120  # twice 50 minutes, rounded up to a step
+    assert (
+        resources.needs(cell, cost.measured(Store(tmp_path))).minutes == 120
+    )  # twice 50 minutes, rounded up to a step
 
 
 def test_a_profile_and_the_command_line_over_it(tmp_path):

@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
-    from bench.cost import estimate, human
+    from bench.cost import estimate, human, measured
 
     store = Store(args.results_dir)
     chosen, extra = study_or_selection(args)
     planned = plan(chosen, store)
     todo = to_run(planned, args.retry, analyses_of(extra))
-    cost = estimate(todo, store)
+    cost = estimate(todo, measured(store))
     counts = collections.Counter(p.status for p in planned)
     broken = [*registry.tasks().broken, *registry.methods().broken]
     if args.json:

@@ -6,11 +6,11 @@ run with this results folder, their measured time is used instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import cost, plan, registry
 from bench.plan import Cell
-from bench.store import Store
 
 LADDER = (15, 30, 60, 120, 240, 480, 1440, 2880, 4320)
 """Minutes that a cell may be given. Few steps, so that cells share arrays; none of 10 or less, for submitit takes every
@@ -45,20 +45,20 @@ def step_up(minutes: float) -> int:
     return next((step for step in LADDER if step >= minutes), LADDER[-1])
 
 
-def needs(cell: Cell, store: Store) -> Needs:
+def needs(cell: Cell, speeds: Sequence[cost.Speed]) -> Needs:
     """What this cell should be given. Quick and tiny cells run on a CPU, published ones on one GPU."""
     if cell.profile in ("quick", "tiny"):
-        return Needs(0, 2, 4, step_up(_measured(cell, store) or LADDER[0]))
+        return Needs(0, 2, 4, step_up(_measured(cell, speeds) or LADDER[0]))
     task = registry.tasks()[cell.task]
     gigabytes = sum(file.size or 0 for file in task.files) / 1e9
     # Twice the files: as read, and as float32 tensors; at least what torch and a body want for themselves.
     memory = int(min(max(16.0, 8 + 2 * gigabytes), 120.0))
-    return Needs(1, 8, memory, step_up(_measured(cell, store) or _reckoned(cell)))
+    return Needs(1, 8, memory, step_up(_measured(cell, speeds) or _reckoned(cell)))
 
 
-def _measured(cell: Cell, store: Store) -> float | None:
-    """Minutes with safety from cells of this kind that have run here, or None."""
-    known = cost.estimate([cell], store)
+def _measured(cell: Cell, speeds: Sequence[cost.Speed]) -> float | None:
+    """Minutes with safety from cells of this kind whose speed is known, or None."""
+    known = cost.estimate([cell], speeds)
     return SAFETY * known.seconds / 60 if known.unknown == 0 else None
 
 

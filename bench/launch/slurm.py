@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import cost
 from bench.errors import SetupError, UsageError
 from bench.launch import Outcome, manifest, profile, queue
 from bench.launch.array import Array, arrays
@@ -52,11 +53,12 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
     gpu, cpu = (profile.options_for(kind, tables, options) for kind in (True, False))
     grouped: dict[Needs, list[Work]] = {}
     estimates: dict[tuple[Any, ...], Needs] = {}
+    speeds = cost.measured(job.store)
     for work in todo:
         cell = work.cell
         kind = (cell.task, cell.method, cell.backbone, cell.profile, cell.overrides)
         if kind not in estimates:
-            estimates[kind] = needs(cell, job.store)
+            estimates[kind] = needs(cell, speeds)
         need = estimates[kind]
         own = gpu if (need.gpus if gpu.gpus is None else gpu.gpus) else cpu
         final = Needs(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from bench.errors import UsageError, unknown
 
 SIZES = ("tiny", "quick", "medium", "large", "full")
-"""tiny: for tests. quick: embedded data, two cores, minutes. medium: more tasks. large: large stand-ins, a GPU. full: as published."""
+"""tiny: for tests. quick: embedded data, two cores, minutes. medium: more tasks or seeds. large: large stand-ins, a GPU. full: as published."""
 MEASURES = {
     "score": "the score that the protocol reports",
     "score_last": "the score after the last epoch",
