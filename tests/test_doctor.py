@@ -108,7 +108,7 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
         "outside of the store",
         "no file name",
         "not a manifest",
-        "1 cells with a checkpoint",
+        "1 cell with a checkpoint",
     ):
         assert part in said
     assert [f.what for f in found].count("temporary") == 1

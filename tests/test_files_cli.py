@@ -53,7 +53,8 @@ def test_fetch_dry_run_names_size_link_checksum_and_place(tmp_path, capsys):
 def test_verify_says_missing_and_fails_on_a_wrong_file(tmp_path, capsys):
     where = ("--data-dir", str(tmp_path), "--tasks", "advection", "darcy_pdebench")
     code, found = rows(capsys, "verify", *where)
-    assert code == 0 and {row["state"] for row in found} == {"missing"}
+    assert code == 1 and {row["state"] for row in found} == {"missing"}
+    assert rows(capsys, "verify", *where[:2])[0] == 0, "nobody has named a task: what is missing is no failure"
     (tmp_path / "2D_DarcyFlow_beta0.1_Train.hdf5").write_bytes(b"not it")
     code, found = rows(capsys, "verify", *where)
     assert code == 1 and [row["state"] for row in found] == ["missing", "differs"]

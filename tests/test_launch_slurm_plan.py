@@ -146,7 +146,7 @@ def test_plan_says_what_would_be_submitted_and_submits_nothing(tmp_path, monkeyp
     more = ["--array-parallelism", "2", "--pack-minutes", "60"]
     assert cli.main(["plan", *chosen, "--executor", "slurm", *flags, *more, *places]) == 0
     said = capsys.readouterr().out
-    assert "slurm: 6 cells in 3 array elements, 1 sbatch calls" in said
+    assert "slurm: 6 cells in 3 array elements, 1 sbatch call" in said
     assert "elements of up to 2 cells, 2 at once, limit 65 min (1 GPU, 2 CPU, 4 GB, 30 min per cell)" in said
     assert "partition=p account=a qos=q constraint=c" in said
     assert not (tmp_path / "r").exists()
@@ -301,7 +301,7 @@ def test_a_thousand_cells_are_planned_in_no_time(tmp_path):
     plan = slurm.submission(todo, job_in(tmp_path), LaunchOptions(slurm_profile=None), max_array_size=1001)
     assert [(a.cells, len(a.elements)) for a in plan.arrays] == [(1000, 250)]
     assert time.monotonic() - begun < 5
-    assert "1000 cells in 250 array elements, 1 sbatch calls" in slurm.describe(plan)
+    assert "1000 cells in 250 array elements, 1 sbatch call" in slurm.describe(plan)
 
 
 def test_the_job_that_is_pickled_is_text_and_comes_back_the_same():

@@ -12,6 +12,7 @@ from bench.cli.selection import add_selection
 from bench.cli.status import chosen
 from bench.errors import Exit, SetupError
 from bench.store import Store
+from bench.words import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if queue.squeue() is None:
         raise SetupError("squeue does not answer here: cancel from a login node (local cells end with Ctrl-C)")
     outcome = cancel(Store(args.results_dir), chosen(args))
-    print(f"{len(outcome.cells)} cells cancelled in {len(outcome.jobs)} jobs")
+    print(f"{counted(len(outcome.cells), 'cell')} cancelled in {counted(len(outcome.jobs), 'job')}")
     for cell in outcome.cells:
         print(f"  {cell}")
     for cell in outcome.shared:

@@ -7,11 +7,12 @@ import collections
 import json
 
 from bench import registry
-from bench.cli.selection import add_planning, analyses_of, in_words, places, study_or_selection
+from bench.cli.selection import add_planning, analyses_of, places, study_or_selection
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
 from bench.plan import Planned, plan, to_run
 from bench.store import Store
+from bench.words import counted
 
 SHOWN = 40
 """Cells printed one by one; larger plans are summed up (--json has them all)."""
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     for one in broken:
         print(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
     statuses = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    print(f"{in_words(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
+    print(f"{counted(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
     for item in planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
         seconds = cost.by_cell.get(item.cell.id)

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import data, registry
-from bench.cli.selection import add_planning, analyses_of, in_words, places, study_or_selection
+from bench.cli.selection import add_planning, analyses_of, places, study_or_selection
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
 from bench.models.backbones import BACKBONES
 from bench.plan import Cell, Planned, plan, to_run
 from bench.store import Store, ensure_writable
+from bench.words import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,7 @@ def _describe(planned: Sequence[Planned], todo: Sequence[Cell], say: Callable[[s
     runs = set(todo)
     failed_before = [p for p in planned if p.status not in ("done", "missing") and p.cell not in runs]
     done = len(planned) - len(todo) - len(failed_before)
-    say(f"{in_words(len(planned), 'cell')}: {done} done, {len(failed_before)} failed, {len(todo)} to run")
+    say(f"{counted(len(planned), 'cell')}: {done} done, {len(failed_before)} failed, {len(todo)} to run")
     names = list(dict.fromkeys(cell.task for cell in todo if cell.origin == "generated"))
     if names:
         say(f"no official data here for {', '.join(names)}: stand-ins are generated, and every table says so")

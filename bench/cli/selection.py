@@ -126,11 +126,6 @@ def analyses_of(chosen: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("analysis."): on for name, on in chosen.items() if name.startswith("analysis.")}
 
 
-def in_words(number: int, noun: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _pair(text: str, option: str = "--set", form: str = "NAME=VALUE") -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:

@@ -12,11 +12,12 @@ import sys
 import time
 
 from bench.cli.logs import printable
-from bench.cli.selection import add_selection, in_words, selected
+from bench.cli.selection import add_selection, selected
 from bench.errors import Exit
 from bench.launch.status import Row, rows
 from bench.plan import Cell
 from bench.store import Store
+from bench.words import counted
 
 SHOWN = 60
 """Cells printed one by one; done ones are only counted."""
@@ -59,7 +60,7 @@ def text(found: list[Row]) -> str:
     """Counts, then one line for each cell that is not done."""
     counts = collections.Counter(row.status for row in found)
     lines = (
-        [f"{in_words(len(found), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())]
+        [f"{counted(len(found), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())]
         if found
         else []
     )

@@ -21,6 +21,7 @@ from bench.launch import claim, manifest, queue
 from bench.launch.status import CELL_ID
 from bench.models.backbones import BACKBONES
 from bench.store import Store
+from bench.words import counted
 
 REQUIRED = (
     "torch", "torchvision", "timm", "transformers", "h5py", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib",
@@ -222,7 +223,9 @@ def _leftovers(store: Store) -> Iterator[Finding]:
         if CELL_ID.fullmatch(folder.name) and not _held(folder)
     ]
     if idle:
-        yield Finding("interrupted", "good", f"{len(idle)} cells with a checkpoint; the next run resumes them")
+        yield Finding(
+            "interrupted", "good", f"{counted(len(idle), 'cell')} with a checkpoint; the next run resumes them"
+        )
     temporary = [p for p in store.folder.glob(".*.tmp") if _owner_is_gone(p)]
     if temporary:
         names = " ".join(p.name for p in temporary[:3])

@@ -30,6 +30,7 @@ from bench.launch.one import Job, Result, Work, ended
 from bench.launch.options import LaunchOptions
 from bench.launch.profile import SlurmOptions
 from bench.launch.resources import Needs, needs
+from bench.words import counted
 
 WAIT_SECONDS = 10.0
 
@@ -77,7 +78,9 @@ def describe(what: Submission) -> str:
     """The arrays of a submission in words, one line each."""
     cells = sum(array.cells for array in what.arrays)
     elements = sum(len(array.elements) for array in what.arrays)
-    lines = [f"slurm: {cells} cells in {elements} array elements, {len(what.arrays)} sbatch calls"]
+    lines = [
+        f"slurm: {counted(cells, 'cell')} in {counted(elements, 'array element')}, {counted(len(what.arrays), 'sbatch call')}"
+    ]
     for index, array in enumerate(what.arrays):
         own = what.options(array)
         packed = max(map(len, array.elements))
@@ -88,7 +91,7 @@ def describe(what: Submission) -> str:
         )
         after = f", after array {array.after}" if array.after is not None else ""
         lines.append(
-            f"  array {index}: {array.cells} cells, {len(array.elements)} elements of up to {packed} cells, "
+            f"  array {index}: {counted(array.cells, 'cell')}, {counted(len(array.elements), 'element')} of up to {counted(packed, 'cell')}, "
             f"{array.parallelism} at once, limit {array.minutes} min ({array.needs}){after} {places}".rstrip()
         )
     return "\n".join(lines)
