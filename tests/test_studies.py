@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench import settings, studies
+from bench import registry, settings, studies
 from bench.errors import UsageError
-from bench.plan import Places, plan, to_run
+from bench.plan import Places, base_layers, plan, to_run
 from bench.record import Record
 from bench.report import study as page_of
 from bench.report.page import markdown
 from bench.report.statistics import relative_difference
 from bench.report.verdict import Estimate, judge, spearman, stratified
 from bench.store import Store
-from bench.studies.study import Rule, read
+from bench.studies.study import Arm, Rule, Size, read
 from tests.record_factory import make_record, make_store
 
 NAMES = {
     "mona-table-nas-bench-360", "mona-table-pdebench", "mona-figure-2", "mona-figure-3", "mona-figure-4",
     "mona-ablation", "orca-alignment", "body-or-embedder", "pretrained-or-scratch", "proxy-data", "selection-bias",
-    "tuned-baseline", "small-supervised",
+    "tuned-baseline", "small-supervised", "equal-budget",
 }  # fmt: skip
 VISION = {"input_shape": [1, 32, 32]}
 
@@ -57,13 +58,13 @@ def noise(*key: object) -> float:
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_thirteen_are_there():
+def test_all_of_them_are_there():
     assert set(studies.all_studies()) == NAMES
 
 
 def test_every_claim_of_the_field_has_a_study():
     claims = {claim for study in studies.all_studies().values() for claim in study.claims}
-    assert claims == set(range(1, 14))
+    assert claims == set(range(1, 15))
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -97,6 +98,19 @@ def test_cells_are_the_same_as_the_arms_and_each_comes_once(tmp_path):
     assert set(keys) == set().union(*studies.arms_of("orca-alignment", "tiny").values())
     initial = {dict(c.overrides).get("model.embedder_init") for c in cells if c.method == "vanilla"}
     assert initial == {None, "random"}
+
+
+def test_an_arm_that_takes_longer_does_so_by_each_tasks_own_recipe(tmp_path):
+    recipe = {task: settings.resolve(registry.methods()["vanilla"], *base_layers(task, "quick", "strict")).trainer
+              for task in ("ninapro", "ecg", "satellite")}  # fmt: skip
+    arm = Arm("longer", "vanilla", times=2.5)
+    study = replace(studies.find("equal-budget"), arms=(arm,), sizes={"quick": Size("", "quick", tuple(recipe))})
+    for (task, trainer), chosen in zip(recipe.items(), studies.selections(study, "quick", arm), strict=True):
+        assert chosen.tasks == (task,)
+        assert dict(chosen.set) == {
+            "trainer.epochs": round(trainer.epochs * 2.5), "trainer.decay_epochs": trainer.decay_epochs * 2.5,
+        }  # fmt: skip
+    assert len({recipe[task].epochs for task in recipe}) > 1
 
 
 def test_the_key_of_a_record_is_that_of_its_cell(tmp_path):

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bench import data, plan
+from bench import data, plan, registry, settings
 from bench.errors import unknown
 from bench.plan import Cell, Selection
 from bench.record import Record
-from bench.studies.study import Arm, Rule, Study, read
+from bench.studies.study import Arm, Rule, Size, Study, read
 
 Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...]]
 """What a cell computes, wherever its data and weights come from: task, method, seed, profile, protocol, overrides."""
@@ -37,7 +37,7 @@ def find(name: str) -> Study:
 def cells_of(name: str, size: str, data_dir: Path) -> list[Cell]:
     """Every cell of a study at a size, each once, those of a task together (its data are loaded once)."""
     study = find(name)
-    per_arm = [plan.cells(selection(study, size, arm), data_dir) for arm in study.arms_at(size)]
+    per_arm = [plan.cells(one, data_dir) for arm in study.arms_at(size) for one in selections(study, size, arm)]
     unique = dict.fromkeys(itertools.chain.from_iterable(per_arm))
     order = list(dict.fromkeys(cell.task for cell in unique))
     return sorted(unique, key=lambda cell: order.index(cell.task))
@@ -48,10 +48,10 @@ def runtime_of(name: str) -> dict[str, Any]:
     return {f"analysis.{key}": value for key, value in find(name).analysis}
 
 
-def selection(study: Study, size: str, arm: Arm) -> Selection:
-    """The cells of one arm as a selection."""
+def selections(study: Study, size: str, arm: Arm) -> list[Selection]:
+    """The cells of one arm: one selection, or one for each task where the arm's epochs depend on the task's."""
     chosen = study.size(size)
-    return Selection(
+    one = Selection(
         tasks=chosen.tasks,
         suites=chosen.suites,
         methods=(arm.method,),
@@ -61,6 +61,20 @@ def selection(study: Study, size: str, arm: Arm) -> Selection:
         set=(*chosen.set, *arm.set),
         grid=arm.grid,
     )
+    if arm.times == 1.0:
+        return [one]
+    tasks = [task for task, _ in plan.choose_tasks(one, data.default_dir())]
+    return [replace(one, tasks=(task,), suites=(), set=(*one.set, *_longer(task, chosen, arm))) for task in tasks]
+
+
+def _longer(task: str, chosen: Size, arm: Arm) -> list[tuple[str, Any]]:
+    """The settings that make stage 2 of a task's recipe `arm.times` as long."""
+    layers = plan.base_layers(task, chosen.profile, chosen.protocol)
+    trainer = settings.resolve(registry.methods()[arm.method], *layers, dict((*chosen.set, *arm.set))).trainer
+    longer: list[tuple[str, Any]] = [("trainer.epochs", round(trainer.epochs * arm.times))]
+    if trainer.decay_epochs is not None:
+        longer.append(("trainer.decay_epochs", trainer.decay_epochs * arm.times))
+    return longer
 
 
 def key_of(thing: Cell | Record) -> Key:
@@ -75,10 +89,13 @@ def arms_of(name: str, size: str) -> dict[str, set[Key]]:
     """What each arm of a study consists of, so that records made on any machine, of any origin, find their arm."""
     study = find(name)
     folder = data.default_dir()
+
     # Whether data and weights are here is no matter for a reader of records.
-    chosen = {arm.name: selection(study, size, arm) for arm in study.arms_at(size)}
-    anywhere = {name: replace(one, allow_random_weights=True) for name, one in chosen.items()}
-    return {name: {key_of(cell) for cell in plan.cells(one, folder)} for name, one in anywhere.items()}
+    def keys(arm: Arm) -> set[Key]:
+        anywhere = [replace(one, allow_random_weights=True) for one in selections(study, size, arm)]
+        return {key_of(cell) for one in anywhere for cell in plan.cells(one, folder)}
+
+    return {arm.name: keys(arm) for arm in study.arms_at(size)}
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -103,18 +120,20 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _arm(arm: Arm) -> str:
-    settings = [f"{key}={value}" for key, value in arm.set]
+    changed = [f"{key}={value}" for key, value in arm.set]
+    if arm.times != 1.0:
+        changed.append(f"{arm.times:g} times the epochs")
     tuned = [f"{key} tuned on validation over {', '.join(map(str, values))}" for key, values in arm.grid]
-    return "; ".join([f"{arm.name}: {arm.method}", *settings, *tuned])
+    return "; ".join([f"{arm.name}: {arm.method}", *changed, *tuned])
 
 
 def _size(study: Study, size: str) -> str:
     chosen = study.size(size)
     keys: set[Key] = set().union(*arms_of(study.name, size).values())
     where = ", ".join((*chosen.tasks, *(f"suite {suite}" for suite in chosen.suites)))
-    settings = "".join(f", {key}={value}" for key, value in chosen.set)
+    changed = "".join(f", {key}={value}" for key, value in chosen.set)
     seeds = f"{len(chosen.seeds)} seed{'s' if len(chosen.seeds) > 1 else ''}"
-    return f"{len(keys)} cells ({where}; {seeds}; {chosen.profile} profile{settings}). {chosen.cost}"
+    return f"{len(keys)} cells ({where}; {seeds}; {chosen.profile} profile{changed}). {chosen.cost}"
 
 
 def _rule(rule: Rule) -> str:

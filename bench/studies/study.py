@@ -41,6 +41,8 @@ class Arm:
     """Settings of this arm alone, by dotted name."""
     grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """One cell for each value. The arm is then, on each task, the variant that is best on validation."""
+    times: float = 1.0
+    """Stage 2's epochs, and the length of its decay, times those of each task's recipe: for a comparison at one price."""
     at: float | None = None
     """Place on the horizontal axis of the figure that shows the score along a scanned setting."""
 
