@@ -97,6 +97,17 @@ def test_without_the_data_it_says_where_to_get_them(tmp_path, monkeypatch):
         verb.run(parse("--output", str(tmp_path / "w"), "--data-dir", str(tmp_path)))
 
 
+def test_the_shipped_weights_are_replaced_by_name_only():
+    with pytest.raises(UsageError, match="the weights are here: say --output"):
+        verb.run(parse("--epochs", "1", "--limit", "256"))
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="choose another with --output"):
+        verb.run(parse("--output", str(tmp_path / "file" / "weights.safetensors")))
+
+
 @pytest.mark.parametrize("words", [("--epochs", "0"), ("--limit", "5")])
 def test_senseless_sizes_are_refused(words):
     with pytest.raises(UsageError, match="at least 1 epoch and 128 images"):

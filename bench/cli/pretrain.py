@@ -13,7 +13,11 @@ HELP = "train the embedded vision backbone swin_micro on Fashion-MNIST and write
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench pretrain`."""
-    parser.add_argument("--output", type=Path, help="file to write (default: the weights that this package ships)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="file to write (default: the weights that this package ships, where they are missing)",
+    )
     parser.add_argument("--data-dir", type=Path, help="folder that holds fashion-mnist/ (default: Debian's package)")
     parser.add_argument("--epochs", type=int, default=10, help="passes over the 60,000 images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and flips (default: %(default)s)")
@@ -31,8 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from bench.models.backbones import BACKBONES
     from bench.models.pretrain import Recipe, error, prepare, save, train
     from bench.sources import fashion_mnist
+    from bench.store import ensure_writable
 
-    output = args.output or BACKBONES["swin_micro"].shipped_weights()
+    shipped = BACKBONES["swin_micro"].shipped_weights()
+    if args.output is None and shipped.exists():
+        raise UsageError(
+            f"the weights are here: say --output FILE to make others, or --output {shipped} to replace them"
+        )
+    output = args.output or shipped
+    ensure_writable(output.parent, "folder", "--output")
     x, y, x_test, y_test = fashion_mnist.read(args.data_dir)
     recipe, started = Recipe(epochs=args.epochs, seed=args.seed), time.monotonic()
     chosen = slice(args.limit)
