@@ -275,6 +275,14 @@ def test_special_characters_stay_text_in_every_format():
     assert "<d>" not in render.to_html(table) and "&lt;d&gt;" in render.to_html(table)
 
 
+def test_a_cell_says_the_level_of_its_interval_and_long_text_may_break():
+    cells = (Cell("-0.10 %", -0.1, low=-0.2, high=0.0, level=0.99, records=("r",)), Cell("word " * 20), Cell("word"))
+    columns = (Column("effect"), Column("because", text=True), Column("verdict", text=True))
+    page = render.to_html(Table("t", "", "", columns, (("x", cells),)))
+    assert "99 % interval -0.2 to 0" in page
+    assert page.count('class="t long"') == 1 and page.count('<td class="t">') == 1
+
+
 def test_a_row_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="1 cells for 2 columns"):
         Table("t", "", "", (Column("a"), Column("b")), (("x", (Cell(),)),))

@@ -163,7 +163,7 @@ def verdict_table(panel: Panel, found: Sequence[Verdict]) -> Table:
             Cell(claim, records=ids),
             Cell(verdict.outcome, best=verdict.outcome == SUPPORTED, records=ids),
             *_numbers(verdict, estimate),
-            Cell(f"{verdict.rule.margin:g} {verdict.unit}", verdict.rule.margin),
+            Cell(_margin(verdict), verdict.rule.margin),
             Cell(verdict.reason, records=ids),
         )
         rows.append((f"{number}. {verdict.rule.says}", cells))
@@ -183,15 +183,20 @@ def verdict_table(panel: Panel, found: Sequence[Verdict]) -> Table:
     return Table(f"verdicts_{panel.name}", "Verdicts", "statement", columns, tuple(rows), notes)
 
 
+def _margin(verdict: Verdict) -> str:
+    one_point = verdict.rule.margin == 1.0 and verdict.unit == "points"
+    return "1 point" if one_point else f"{verdict.rule.margin:g} {verdict.unit}"
+
+
 def _numbers(verdict: Verdict, estimate: Estimate | None) -> tuple[Cell, Cell, Cell, Cell]:
     ids = verdict.records
     if estimate is None:
         return Cell(), Cell(), Cell("0", 0.0), Cell("0", 0.0)
     low, high = estimate.low, estimate.high
-    interval = "—" if low is None or high is None else f"{low:+.2f} to {high:+.2f} (over {estimate.over})"
-    effect = f"{estimate.effect:+.2f} {verdict.unit}"
+    interval = "—" if low is None or high is None else f"{low:+z.2f} to {high:+z.2f} (over {estimate.over})"
+    effect = f"{estimate.effect:+z.2f} {verdict.unit}"
     return (
-        Cell(effect, estimate.effect, low=low, high=high, n=estimate.n, records=ids),
+        Cell(effect, estimate.effect, low=low, high=high, level=verdict.level, n=estimate.n, records=ids),
         Cell(interval, records=ids),
         Cell(str(estimate.n), float(estimate.n), records=ids),
         Cell(str(estimate.tasks), float(estimate.tasks), records=ids),

@@ -79,9 +79,12 @@ def trend_figure(study: Study, panel: Panel) -> Drawing | None:
         "Test score of the arms that differ in one scanned setting, evenly spaced and not to scale: mean over seeds, "
         "with the lowest and highest seed as bars."
     )
-    title = f"Score along {', '.join(a for a in places if a in set(data['arm']))}"
+    title = f"Score along {', '.join(a for a in sorted(places, key=places.__getitem__) if a in set(data['arm']))}"
     scanned = dict.fromkeys(
-        f"{arm.method}: {name.partition('.')[2]}" for arm in study.arms if arm.name in places for name, _ in arm.set
+        f"{arm.method}: {name.partition('.')[2].rstrip('_')}"
+        for arm in study.arms
+        if arm.name in places
+        for name, _ in arm.set
     )
     label = ", ".join(scanned)
     return Drawing(f"trend_{panel.name}", title, caption, data, lambda: _draw_trend(panel, data, label))

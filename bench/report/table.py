@@ -46,6 +46,10 @@ TEX = {c: "\\" + c for c in "&%$#_{}"} | {
 }
 
 
+LONG = 32
+"""Letters from which on a column of text may break on a page."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """What stands in one place of a table. `text` is what is read; the rest is where it comes from."""
@@ -56,7 +60,7 @@ class Cell:
     """Sample standard deviation over seeds, None where n < 2."""
     low: float | None = None
     high: float | None = None
-    """95 % t interval over seeds, None where n < 2."""
+    """t interval over seeds, None where n < 2."""
     n: int = 0
     best: bool = False
     marks: tuple[str, ...] = ()
@@ -65,6 +69,8 @@ class Cell:
     """Status -> how many records behind this cell ended so."""
     records: tuple[str, ...] = ()
     """Ids of the records behind this cell."""
+    level: float = 0.95
+    """Of the interval."""
 
     @property
     def symbols(self) -> str:
@@ -214,10 +220,14 @@ def _legend_parts(table: Table) -> list[tuple[str, str]]:
 def to_html(table: Table) -> str:
     """A `<table>` that the page's script can sort; interval, n and records appear on hover."""
 
+    long = {
+        column for place, column in enumerate(table.columns) if any(len(c[place].text) > LONG for _, c in table.rows)
+    }
+
     def show(column: Column, cell: Cell) -> str:
         text = html.escape(cell.text)
         inner = (f"<b>{text}</b>" if cell.best else text) + (f"<sup>{cell.symbols}</sup>" if cell.marks else "")
-        kind = ' class="t"' if column.text else ""
+        kind = f' class="t{" long" if column in long else ""}"' if column.text else ""
         sort = f' data-v="{cell.value!r}"' if cell.value is not None and not column.text else ""
         hint = f' title="{html.escape(tooltip(cell))}"' if cell.records else ""
         return f"<td{kind}{sort}{hint}>{inner}</td>"
@@ -232,7 +242,8 @@ def to_html(table: Table) -> str:
     def line(label: str, cells: tuple[Cell, ...]) -> str:
         inner = "".join(show(column, cell) for column, cell in zip(table.columns, cells, strict=True))
         pin = ' class="pin"' if label in table.pinned else ""
-        return f'<tr{pin}><th scope="row">{breakable(label)}</th>{inner}</tr>'
+        kind = ' class="long"' if len(label) > LONG else ""
+        return f'<tr{pin}><th scope="row"{kind}>{breakable(label)}</th>{inner}</tr>'
 
     body = "\n".join(line(label, cells) for label, cells in table.rows)
     foot = "".join(f"<p>{html.escape(x)}</p>" for x in [*table.notes, "; ".join(table.legend())] if x)
@@ -251,7 +262,7 @@ def tooltip(cell: Cell) -> str:
     """What hovering over a cell tells: interval, seeds, records (at most eight ids, shortened)."""
     parts = []
     if cell.low is not None and cell.high is not None:
-        parts.append(f"95 % interval {cell.low:.4g} to {cell.high:.4g}")
+        parts.append(f"{100 * cell.level:.3g} % interval {cell.low:.4g} to {cell.high:.4g}")
     if cell.n:
         parts.append(f"n = {cell.n}")
     shown = ", ".join(i[:8] for i in cell.records[:8]) + (" ..." if len(cell.records) > 8 else "")
