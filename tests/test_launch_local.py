@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import main
 from bench.launch import local
 from bench.launch.one import log_path, works
 from bench.launch.progress import Silent
@@ -146,3 +147,18 @@ def test_a_job_that_is_out_of_time_is_requeued_resumes_and_at_last_is_recorded_a
     assert records[0]["attempts"] >= 2
     assert "timed-out too many times" in records[1]["error"]["message"]
     running.wait()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--watchdog", "-1"), "'-1' is not a number of seconds from 0"),
+        (("--watchdog", "nan"), "not a number of seconds"),
+        (("--watchdog", "soon"), "not a number of seconds"),
+        (("-j", "0"), "expected at least 1"),
+        (("-j", "-2"), "not a whole number from 0"),
+    ],
+)
+def test_senseless_options_of_an_executor_are_refused(words, said, capsys):
+    assert main(["plan", "--tasks", "ecg", "--methods", "vanilla", *words]) == 2
+    assert said in capsys.readouterr().err

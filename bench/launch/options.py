@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -43,7 +44,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     )
     local.add_argument(
         "--watchdog",
-        type=float,
+        type=seconds,
         default=1800.0,
         metavar="S",
         help="a cell without any progress for S seconds is ended and recorded as lost (local and slurm; 0: never)",
@@ -86,6 +87,17 @@ def whole(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A duration from 0 that ends."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return value
 
 
 def positive(text: str) -> int:
