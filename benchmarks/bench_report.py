@@ -9,7 +9,7 @@ import time
 from bench.registry import suites
 from bench.report.build import build
 from bench.report.frame import Catalogue
-from bench.report.page import write
+from bench.report.write import write
 from bench.store import Store
 from tests.record_factory import make_curves, make_record
 

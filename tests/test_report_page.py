@@ -14,8 +14,10 @@ from bench.report import table as render
 from bench.report.build import build
 from bench.report.compare import compare
 from bench.report.frame import Catalogue, panels, to_frame
-from bench.report.page import Fold, Page, Section, Text, markdown, write
+from bench.report.markdown import markdown
+from bench.report.page import Fold, Page, Section, Text
 from bench.report.table import Cell, Column, Table
+from bench.report.write import write
 from bench.store import Store
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record, make_store
 

@@ -15,7 +15,7 @@ from bench.errors import UsageError
 from bench.plan import Places, base_layers, plan, to_run
 from bench.record import Record
 from bench.report import study as page_of
-from bench.report.page import markdown
+from bench.report.markdown import markdown
 from bench.report.statistics import relative_difference
 from bench.report.verdict import Estimate, judge, spearman, stratified
 from bench.store import Store

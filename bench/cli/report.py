@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is. An empty store gives a page that says so."""
     from bench.report.build import build
-    from bench.report.page import write
+    from bench.report.write import write
     from bench.store import Store
 
     catalogue = find_catalogue()

@@ -24,10 +24,10 @@ from bench.report.curves import CurvesOf, learning_curves
 from bench.report.frame import Catalogue, Panel, to_frame
 from bench.report.observations import observe, tuned
 from bench.report.page import Banner, Block, Code, Fold, Page, Section, Text
-from bench.report.page import write as write_page
 from bench.report.study_figures import correlation_figure, trend_figure, verdict_figure
 from bench.report.table import Cell, Column, Table
 from bench.report.verdict import SUPPORTED, Estimate, Verdict, decide
+from bench.report.write import write as write_page
 from bench.store import Store
 from bench.studies.study import Study
 
