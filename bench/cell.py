@@ -20,6 +20,7 @@ from bench.context import CellContext
 from bench.draft import begin, draft_of, fail, now, status_of
 from bench.loading import load_data
 from bench.models.backbones import BACKBONES
+from bench.models.source import load_source_model
 from bench.models.target import build_target, compiled, randomise, set_recompute
 from bench.plan import Cell, Places
 from bench.record import Record
@@ -100,7 +101,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     draft["seconds_data"] = time.perf_counter() - clock
 
     backbone = BACKBONES[cell.backbone]
-    model_of_body = backbone.load(random_weights=cell.random_weights, seed=cell.seed)
+    model_of_body = load_source_model(backbone, random_weights=cell.random_weights, seed=cell.seed)
     own = config.method.build(task.kind, loaded.input_shape, loaded.output_shape)
     source = None
     if own is None:

@@ -30,6 +30,7 @@ from bench import cell, machine, plan
 from bench.batches import Loader
 from bench.checkpoint import Checkpoints
 from bench.models.backbones import BACKBONES
+from bench.models.source import load_source_model
 from bench.models.target import TargetModel, build_target, compiled
 from bench.plan import Places, Selection
 from bench.settings import ModelSettings, TrainerSettings
@@ -138,7 +139,7 @@ def swin(size: Size, device: torch.device, folder: Path) -> dict[str, float]:
     assert pixels
     x = np.random.default_rng().normal(size=(n, 3, pixels, pixels)).astype(np.float32)
     y = np.random.default_rng().integers(0, 10, n)
-    body = spec.load(random_weights=True)
+    body = load_source_model(spec, random_weights=True)
     step = Step(
         build_target(body, "classes", x.shape[1:], (10,), ModelSettings(), 0), x, y, size.images, device, folder
     )
@@ -162,7 +163,12 @@ def roberta(size: Size, device: torch.device, folder: Path) -> dict[str, float]:
     x = np.random.default_rng().normal(size=(batch * size.steps, 1, size.tokens)).astype(np.float32)
     y = np.random.default_rng().integers(0, 10, len(x))
     model = build_target(
-        spec.load(random_weights=True), "classes", x.shape[1:], (10,), ModelSettings(target_seq_len=size.tokens), 0
+        load_source_model(spec, random_weights=True),
+        "classes",
+        x.shape[1:],
+        (10,),
+        ModelSettings(target_seq_len=size.tokens),
+        0,
     )
     step = Step(model, x, y, batch, device, folder)
     arms = [("fp32", False), ("bf16", False), ("fp32", True), ("bf16", True)]

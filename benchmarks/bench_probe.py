@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bench.analysis.probe import TOLERANCE, C, fit_linear
 from bench.models.backbones import BACKBONES
+from bench.models.source import load_source_model
 from bench.sources import SourceData, load_source
 from bench.sources.fashion_mnist import folder
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(folder() is None, reason="needs the Debian packa
 @pytest.fixture(scope="module")
 def source():
     backbone = BACKBONES["swin_micro"]
-    model = backbone.load(random_weights=backbone.missing() is not None)
+    model = load_source_model(backbone, random_weights=backbone.missing() is not None)
     return SourceData(model, load_source("fashion_mnist", backbone, Path("data"), "none", 0))
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bench.models.backbones import BACKBONES
+from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings
 from methods.transport import otdd
@@ -37,7 +38,7 @@ def test_an_epoch_of_ten_classes(benchmark, name):
     torch.set_num_threads(1)
     backbone, shape, out = CASES[name]
     spec = BACKBONES[backbone]
-    body = spec.load(random_weights=spec.missing() is not None)
+    body = load_source_model(spec, random_weights=spec.missing() is not None)
     embedder = build_target(body, "classes", shape, out, ModelSettings(target_seq_len=64), 0).embedder
     source, labels, _, _ = labelled_clouds(n=SOURCE, m=SAMPLES, dim=spec.width)
     fixed = otdd.fix_source(source, labels)

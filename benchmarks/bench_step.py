@@ -21,6 +21,7 @@ from torch.optim import optimizer as hooks
 from bench.batches import Loader
 from bench.checkpoint import Checkpoints
 from bench.models.backbones import BACKBONES
+from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings, TrainerSettings
 from bench.trainer import Trainer, optimizer_for
@@ -80,7 +81,7 @@ def test_step(benchmark, name, kind, tmp_path):
     spec = BACKBONES[name]
     shape, out, loss_name = KINDS[spec.modality, kind]
     size, steps, turns = SIZES[name]
-    body = spec.load(random_weights=spec.missing() is not None)
+    body = load_source_model(spec, random_weights=spec.missing() is not None)
     model = build_target(body, kind, shape, out, ModelSettings(target_seq_len=TOKENS), 0)
     parameters = list(model.parameters())
     data = split(kind, shape, out, size * steps)

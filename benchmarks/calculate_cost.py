@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import plan, registry
 from bench.models.backbones import BACKBONES
-from bench.models.source import SourceModel
+from bench.models.source import SourceModel, load_source_model
 from bench.models.target import build_target
 from bench.plan import Cell
 
@@ -58,7 +58,7 @@ class Machine:
 @functools.cache
 def body(backbone: str) -> SourceModel:
     """A body with random weights, built once."""
-    return BACKBONES[backbone].load(random_weights=True)
+    return load_source_model(BACKBONES[backbone], random_weights=True)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from bench.analysis.features import read_arrays, read_weights, write_arrays, wri
 from bench.analysis.observe import Observer
 from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
-from bench.models.backbones import BACKBONES, Backbone
+from bench.models.backbones import BACKBONES
+from bench.models.source import load_source_model
 from bench.record import RECORD
 from bench.settings import AnalysisSettings
 from bench.sources import SourceData, load_source
@@ -119,10 +121,10 @@ def test_kept_weights_give_the_source_analyses(store, tmp_path, monkeypatch):
     """A body of swin_micro's architecture, with random weights, moved by a tenth."""
     monkeypatch.setattr(kept_features, "TRAIN", 60)
     monkeypatch.setattr(kept_features, "TEST", 40)
-    load = Backbone.load
-    monkeypatch.setattr(Backbone, "load", lambda self: load(self, random_weights=True, seed=1))
     backbone = BACKBONES["swin_micro"]
-    source = SourceData(backbone.load(), load_source("digits", backbone, tmp_path, "none", 0))
+    random = functools.partial(load_source_model, random_weights=True, seed=1)
+    monkeypatch.setattr("bench.models.source.load_source_model", random)
+    source = SourceData(random(backbone), load_source("digits", backbone, tmp_path, "none", 0))
     model = torch.nn.Module()
     model.embedder, model.encoder = torch.nn.Linear(2, 2), copy.deepcopy(source.model.encoder)
     with torch.no_grad():

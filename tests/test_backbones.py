@@ -15,7 +15,7 @@ from torch import nn
 from bench.errors import SetupError
 from bench.models import source as loading
 from bench.models.backbones import BACKBONES, STANDIN, Backbone
-from bench.models.source import SourceModel
+from bench.models.source import SourceModel, load_source_model
 from bench.sources import SourceData, fashion_mnist, load_source
 from tasks.contract import Task
 
@@ -28,12 +28,12 @@ EMBEDDED = ["swin_micro", pytest.param("minilm", marks=needs_minilm)]
 
 @functools.cache
 def pretrained(name: str) -> SourceModel:
-    return BACKBONES[name].load()
+    return load_source_model(BACKBONES[name])
 
 
 @functools.cache
 def random(name: str) -> SourceModel:
-    return BACKBONES[name].load(random_weights=True)
+    return load_source_model(BACKBONES[name], random_weights=True)
 
 
 def disturbed(model: nn.Module) -> nn.Module:
@@ -71,7 +71,7 @@ def test_a_hub_backbone_without_weights_says_how_to_get_them_and_what_to_use_ins
         part in message for part in (name, repo, "hf download", str(empty_hub), STANDIN[BACKBONES[name].modality])
     )
     with pytest.raises(SetupError, match="hf download"):
-        BACKBONES[name].load()
+        load_source_model(BACKBONES[name])
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
@@ -140,7 +140,7 @@ def test_the_declared_sizes_are_those_of_the_body(name):
 @pytest.mark.slow
 @torch.no_grad()
 def test_roberta_base_has_its_published_size_and_counts_positions_from_two():
-    model = BACKBONES["roberta_base"].load(random_weights=True)
+    model = load_source_model(BACKBONES["roberta_base"], random_weights=True)
     assert sum(p.numel() for p in model.encoder.parameters()) == 85_054_464 == BACKBONES["roberta_base"].parameters
     ids = torch.arange(10, 26).reshape(2, 8)
     assert model(ids).shape == (2, 8, 768)
@@ -154,7 +154,7 @@ def test_roberta_base_has_its_published_size_and_counts_positions_from_two():
 @pytest.mark.slow
 @torch.no_grad()
 def test_swin_base_has_its_published_size():
-    model = BACKBONES["swin_base"].load(random_weights=True)
+    model = load_source_model(BACKBONES["swin_base"], random_weights=True)
     assert sum(p.numel() for p in model.encoder.parameters()) == 86_736_696 == BACKBONES["swin_base"].parameters
     tokens = model.embedder(torch.zeros(1, 3, 224, 224))
     features = model.encoder(tokens)
@@ -173,7 +173,7 @@ def test_roberta_is_read_from_the_hub_cache(empty_hub):
     )
     library = disturbed(RobertaModel(config)).eval()
     library.save_pretrained(put_in_hub(empty_hub, backbone, backbone.hub_files))
-    model, ids = backbone.load(), torch.arange(10, 26).reshape(2, 8)
+    model, ids = load_source_model(backbone), torch.arange(10, 26).reshape(2, 8)
     assert model.pretrained
     torch.testing.assert_close(model(ids), library(ids).last_hidden_state)
 
@@ -190,7 +190,7 @@ def test_swin_base_is_read_from_the_hub_cache(empty_hub):
     backbone = BACKBONES["swin_base"]
     library = disturbed(timm.create_model(SWIN_BASE)).eval()
     save_file(library.state_dict(), put_in_hub(empty_hub, backbone, backbone.hub_files) / "model.safetensors")
-    model, image = backbone.load(), torch.randn(1, 3, 224, 224)
+    model, image = load_source_model(backbone), torch.randn(1, 3, 224, 224)
     torch.testing.assert_close(model.head(model(image)), library(image), rtol=1e-3, atol=1e-4)
 
 
@@ -238,11 +238,11 @@ def test_a_pretrained_body_differs_from_a_random_one_and_says_which_it_is(name):
 def test_a_body_whose_weights_were_silently_not_loaded_is_refused(name, monkeypatch):
     monkeypatch.setattr(loading, "_parts", lambda spec, folder, real=loading._parts: real(spec, None))
     with pytest.raises(SetupError, match="initial values"):
-        BACKBONES[name].load()
+        load_source_model(BACKBONES[name])
 
 
 def test_one_forgotten_layernorm_is_enough_to_refuse(monkeypatch):
-    body = BACKBONES["swin_micro"].load().encoder
+    body = load_source_model(BACKBONES["swin_micro"]).encoder
     nn.init.ones_(body.norm.weight)
     nn.init.zeros_(body.norm.bias)
     with pytest.raises(SetupError, match="norm holds its initial values"):
@@ -252,7 +252,7 @@ def test_one_forgotten_layernorm_is_enough_to_refuse(monkeypatch):
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_random_weights_follow_their_seed_and_leave_the_global_random_state_alone(name):
     before = torch.random.get_rng_state()
-    same, other = BACKBONES[name].load(True, seed=0), BACKBONES[name].load(True, seed=1)
+    same, other = load_source_model(BACKBONES[name], True, seed=0), load_source_model(BACKBONES[name], True, seed=1)
     assert torch.equal(before, torch.random.get_rng_state())
     assert loading.fingerprint(same.encoder) == loading.fingerprint(random(name).encoder)
     assert loading.fingerprint(other.encoder) != loading.fingerprint(same.encoder)

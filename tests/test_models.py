@@ -16,7 +16,7 @@ from bench.errors import UsageError
 from bench.models import embedders, predictors
 from bench.models.backbones import BACKBONES
 from bench.models.embedders import patch_length
-from bench.models.source import SourceModel
+from bench.models.source import SourceModel, load_source_model
 from bench.models.target import TargetModel, build_target, randomise, set_recompute
 from bench.settings import ModelSettings
 
@@ -26,7 +26,7 @@ SMALL = ("swin_micro", "minilm")
 @functools.cache
 def source(name: str) -> SourceModel:
     """A small backbone with random weights (no file needed), LayerNorms disturbed so that copies can be told."""
-    model = BACKBONES[name].load(random_weights=True, seed=1)
+    model = load_source_model(BACKBONES[name], random_weights=True, seed=1)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, 1.0, 0.1, generator=torch.Generator().manual_seed(2))
@@ -231,7 +231,7 @@ def test_the_encoder_is_a_trainable_copy_and_the_source_stays_frozen_and_untouch
 def test_randomise_draws_as_the_library_does(name):
     model, _ = target(name)
     randomise(model.encoder, 0)
-    library = BACKBONES[name].load(random_weights=True, seed=9).encoder
+    library = load_source_model(BACKBONES[name], random_weights=True, seed=9).encoder
     for (key, ours), (_, theirs) in zip(model.encoder.named_parameters(), library.named_parameters()):
         assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=4e-3), key
         assert ours.std().item() == pytest.approx(theirs.std().item(), rel=0.2, abs=1e-7), key

@@ -13,7 +13,7 @@ import torch
 
 from bench.errors import SetupError, UsageError
 from bench.models.backbones import BACKBONES
-from bench.models.source import SourceModel
+from bench.models.source import SourceModel, load_source_model
 from bench.sources import SOURCES, SourceArrays, SourceData, fashion_mnist, load_source
 from bench.sources.load import checked
 from bench.sources.topics import largest_topics, windows
@@ -38,7 +38,7 @@ def topics() -> SourceArrays:
 
 @functools.cache
 def body(name: str) -> SourceModel:
-    return BACKBONES[name].load(random_weights=True)
+    return load_source_model(BACKBONES[name], random_weights=True)
 
 
 def vision_data(cache_dir: Path | None = None, seed: int = 0) -> SourceData:
@@ -237,7 +237,7 @@ def test_the_cache_tells_weights_data_count_and_seed_apart(tmp_path):
     vision_data(tmp_path).features(51)
     vision_data(tmp_path, seed=1).features(50)
     SourceData(body("swin_micro"), other, "cpu", 0, tmp_path).features(50)
-    SourceData(VISION.load(random_weights=True, seed=1), digits(), "cpu", 0, tmp_path).features(50)
+    SourceData(load_source_model(VISION, random_weights=True, seed=1), digits(), "cpu", 0, tmp_path).features(50)
     assert len(list(tmp_path.iterdir())) == 5
 
 

@@ -65,12 +65,13 @@ def _from_weights(
     """The source side of a cell, from the encoder that it kept: the pretrained body and the last epoch."""
     from bench.analysis.observe import Observer
     from bench.models.backbones import BACKBONES
+    from bench.models.source import load_source_model
     from bench.settings import AnalysisSettings
     from bench.sources import SourceData, load_source
 
     backbone, settings = BACKBONES[record["backbone"]], record["settings"]
     source_arrays = load_source(settings["source.name"], backbone, data_dir, settings["source.corrupt"], record["seed"])
-    source = SourceData(backbone.load(), source_arrays)
+    source = SourceData(load_source_model(backbone), source_arrays)
     encoder = copy.deepcopy(source.model.encoder)
     encoder.load_state_dict(read_weights(weights, "encoder"))
     last = len(store.curves(record).get("stage2", ())) or settings["trainer.epochs"]

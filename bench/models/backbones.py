@@ -1,4 +1,4 @@
-"""The backbones: what each one is, whether its weights are here, and how it is loaded. Imports nothing heavy."""
+"""The backbones: what each one is, and whether its weights are here. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from bench.models.source import SourceModel
+from typing import Literal
 
 STANDIN = {"vision": "swin_micro", "text": "minilm"}
 """The embedded backbone of each modality, which `--backbones auto` takes where the published one is not here."""
@@ -85,15 +82,6 @@ class Backbone:
         else:
             cure = f"{self.shipped_weights()} should be there; make it with `python -m bench pretrain`"
         return f"backbone {self.name}: its pretrained weights are not here; {cure}"
-
-    def load(self, random_weights: bool = False, seed: int = 0) -> SourceModel:
-        """The source model with pretrained weights, or with the library's own random ones drawn from `seed`.
-
-        Raises SetupError where the weights are missing or were not really loaded.
-        """
-        from bench.models.source import load_source_model
-
-        return load_source_model(self, random_weights, seed)
 
 
 def _hub_cache() -> Path:

@@ -35,8 +35,11 @@ class SourceModel(nn.Module):
         return self.encoder(self.embedder(x))
 
 
-def load_source_model(spec: Backbone, random_weights: bool, seed: int) -> SourceModel:
-    """See `Backbone.load`. The global random state is left as it was."""
+def load_source_model(spec: Backbone, random_weights: bool = False, seed: int = 0) -> SourceModel:
+    """The source model with pretrained weights, or with the library's own random ones drawn from `seed`.
+
+    The global random state is left as it was. Raises SetupError where the weights are missing or were not really loaded.
+    """
     folder = None
     if not random_weights:
         if message := spec.missing():
