@@ -6,6 +6,9 @@ After a wanted change of the layout: UPDATE_GOLDEN=1 python -m pytest tests/test
 import csv
 import io
 import os
+import shutil
+import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -281,6 +284,33 @@ def test_a_cell_says_the_level_of_its_interval_and_long_text_may_break():
     page = render.to_html(Table("t", "", "", columns, (("x", cells),)))
     assert "99 % interval -0.2 to 0" in page
     assert page.count('class="t long"') == 1 and page.count('<td class="t">') == 1
+
+
+def test_latex_knows_every_letter_that_this_project_writes():
+    """pdflatex stops at a character that it does not know; accented Latin letters it knows."""
+    root = Path(__file__).parent.parent
+    files = [
+        *(root / "bench" / "studies").glob("*.toml"),
+        *(root / "bench" / "report").glob("*.py"),
+        *(root / "tasks").glob("*.py"),
+    ]
+    text = "".join(sorted(set("".join(path.read_text() for path in files)) - set("†‡§")))  # marks of their own
+    table = Table("t", text, "", (Column(text),), ((text, (Cell(text),)),), (text,))
+    odd = {c for c in render.latex(table) if not c.isascii() and not unicodedata.name(c).startswith("LATIN")}
+    assert not odd
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path):
+    greek = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ ≠ √ ∞ · ½ ‖ ² ³ µ ₀₉ ± ↑ ↓ × → − ≤ ≥ — – Å | < > & % $ # _ { } ~ ^ \\"
+    table = Table(
+        "t", greek, greek, (Column(greek, greek),), ((greek, (Cell(greek, marks=tuple(render.MARKS)),)),), (greek,)
+    )
+    start = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "page.tex").write_text(start + render.latex(table) + r"\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_a_row_of_the_wrong_length_is_refused():

@@ -19,31 +19,39 @@ MARKS: Mapping[str, tuple[str, str]] = {
 }
 """Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
 TEX_MARKS = {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "*": r"$^{*}$"}
-TEX = {c: "\\" + c for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "—": "---",
-    "–": "--",
-    "Å": r"\AA{}",
-    "±": r"$\pm$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "×": r"$\times$",
-    "→": r"$\to$",
-    "−": "$-$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "α": r"$\alpha$",
-    "θ": r"$\theta$",
-    "λ": r"$\lambda$",
-    "τ": r"$\tau$",
-    "‖": r"$\|$",
-    "₀": r"$_0$",
-    "²": r"$^2$",
-    # In the default font encoding these three would print as a dash and as upside-down marks.
-    **{c: f"${c}$" for c in "|<>"},
-}
+GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"], strict=True))  # fmt: skip
+TEX = (
+    {c: "\\" + c for c in "&%$#_{}"}
+    | {letter: f"$\\{name}$" for letter, name in GREEK.items()}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "—": "---",
+        "–": "--",
+        "Å": r"\AA{}",
+        "±": r"$\pm$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "×": r"$\times$",
+        "→": r"$\to$",
+        "−": "$-$",
+        "≤": r"$\le$",
+        "≥": r"$\ge$",
+        "≠": r"$\ne$",
+        "√": r"$\surd$",
+        "∞": r"$\infty$",
+        "·": r"$\cdot$",
+        "½": r"$\frac{1}{2}$",
+        "‖": r"$\|$",
+        "²": r"$^2$",
+        "³": r"$^3$",
+        "µ": r"$\mu$",
+        **{c: f"$_{n}$" for n, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+        # In the default font encoding these three would print as a dash and as upside-down marks.
+        **{c: f"${c}$" for c in "|<>"},
+    }
+)
 
 
 LONG = 32
