@@ -142,14 +142,25 @@ def packages() -> dict[str, str]:
 
 @functools.cache
 def git() -> dict[str, Any]:
-    """{commit, dirty} of the checkout that the code runs from; {} outside of one."""
+    """{commit, dirty} of the checkout that the code runs from; {} outside of one.
+
+    Records and reports are no code: a run that replaces some of them does not make the rest of itself dirty.
+    """
     folder = Path(__file__).resolve().parent
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
         ).stdout
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
+            [
+                "git",
+                "status",
+                "--porcelain",
+                "--untracked-files=no",
+                ":/",
+                ":(top,exclude)results",
+                ":(top,exclude)reports",
+            ],
             cwd=folder,
             capture_output=True,
             text=True,
