@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import Exit, UsageError, unknown
+from bench.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         return Exit.OK
     for problem in problems:
         print(f"not in the report: {problem.path}: {problem.reason}")
-    made = f"{len(page.tables())} tables and {len(page.drawings())} figures of {count} records"
+    made = f"{counted(len(page.tables()), 'table')} and {counted(len(page.drawings()), 'figure')} of {counted(count, 'record')}"
     print(f"{made}: {', '.join(str(f) for f in files)}")
     return Exit.OK
 
