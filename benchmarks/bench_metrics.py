@@ -33,6 +33,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_metric_at_true_size(benchmark, name):
+    """One metric over a whole test set."""
     pred, target, extra = CASES[name]()
     value = benchmark.pedantic(lambda: METRICS[name](pred, target, extra), rounds=3, iterations=1, warmup_rounds=1)
     assert np.isfinite(value)

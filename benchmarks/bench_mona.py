@@ -217,6 +217,7 @@ def agreement() -> dict[str, dict[str, float]]:
 
 
 def test_a_meta_step_against_a_vanilla_and_an_unrolled_one(benchmark):
+    """Time, memory and agreement of every variant."""
     from benchmarks.interleaved import cpu_seconds, table
 
     threads = torch.get_num_threads()

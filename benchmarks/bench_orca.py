@@ -75,6 +75,7 @@ def with_schedule(change, run):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_one_update_against_the_plain_computation(benchmark, shape):
+    """The ladder of computations of one update, each with its time and how far its gradient is off."""
     source, source_labels, target, target_labels = labelled_clouds(**SHAPES[shape])
     target.requires_grad_()
     start = time.process_time()
@@ -118,6 +119,7 @@ def test_one_update_against_the_plain_computation(benchmark, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_transport_of_an_epoch_of_ten_classes(benchmark, shape):
+    """Ten transports in turn from one fixed source."""
     source, source_labels, target, _ = labelled_clouds(**SHAPES[shape])
     fixed = otdd.fix_source(source, source_labels)
     one_class = torch.zeros(len(target), dtype=torch.long)
@@ -148,6 +150,7 @@ def batched(costs, a, b, schedule):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_outer_loops_of_ten_classes_at_once_and_one_by_one(benchmark, shape):
+    """Whether one batch of ten classes is faster than ten of one."""
     source, _, target, _ = labelled_clouds(**SHAPES[shape])
     moved = [target + 0.1 * c for c in range(10)]
     norms = sinkhorn.squared_norms

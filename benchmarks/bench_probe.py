@@ -42,6 +42,8 @@ def features(source):
 
 
 def test_features_of_60000_images(benchmark, source):
+    """One pass of `swin_micro` over the training images."""
+
     def take():
         return source.encoded(source.model.encoder, source.train_index)
 
@@ -52,6 +54,7 @@ def test_features_of_60000_images(benchmark, source):
 
 @pytest.mark.parametrize("kind", ["body", "pixels"])
 def test_regression_against_scikit_learn(benchmark, source, features, kind):
+    """The regression alone, with the errors of both and of the optimum."""
     train, test = features[kind]
     y, y_test = (source.labels_of(index) for index in (source.train_index, source.test_index))
     ours = benchmark.pedantic(lambda: fit_linear(train, y), rounds=1, iterations=1)

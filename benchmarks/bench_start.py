@@ -89,6 +89,7 @@ def advection(root: Path) -> None:
     "make, method", [(cifar100, "vanilla"), (cifar100, "orca"), (advection, "vanilla")], ids=lambda v: getattr(v, "__name__", v)
 )  # fmt: skip
 def test_first_step_of_stage_2(benchmark, tmp_path, make, method):
+    """A run on data of full size beside the same run on the tiny stand-in."""
     task = make.__name__
     small = measured(task, method, "tiny", str(tmp_path / "small"))
     make(tmp_path / "full")

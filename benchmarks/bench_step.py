@@ -25,6 +25,7 @@ from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings, TrainerSettings
 from bench.trainer import Trainer, optimizer_for
+from benchmarks.interleaved import seconds
 from tasks.contract import ArraySplit
 from tasks.losses import LOSSES
 
@@ -52,13 +53,6 @@ def split(kind: str, shape: tuple[int, ...], out: tuple[int, ...], n: int) -> Ar
     return ArraySplit(x, y if kind == "dense" else (y > 0).astype(np.float32))
 
 
-def seconds(run) -> float:
-    """CPU seconds of `run`."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
 @contextmanager
 def stopwatch_on_optimizers(inside: list[float]):
     """Adds the CPU time of each optimiser step to the last entry of `inside`."""
@@ -76,6 +70,7 @@ def stopwatch_on_optimizers(inside: list[float]):
 @pytest.mark.parametrize("kind", ["classes", "multilabel", "dense"])
 @pytest.mark.parametrize("name", SIZES)
 def test_step(benchmark, name, kind, tmp_path):
+    """One backbone on one kind of task."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     spec = BACKBONES[name]

@@ -7,6 +7,13 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 
+def seconds(run: Callable[[], object]) -> float:
+    """CPU seconds of one run."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
 def cpu_seconds(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median CPU seconds of each variant over `rounds` rounds, after one run of each that is not counted.
 
@@ -15,10 +22,9 @@ def cpu_seconds(variants: Mapping[str, Callable[[], object]], rounds: int) -> di
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
         for name, run in variants.items():
-            start = time.process_time()
-            run()
+            once = seconds(run)
             if turn:
-                taken[name].append(time.process_time() - start)
+                taken[name].append(once)
     return {name: median(times) for name, times in taken.items()}
 
 
