@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import SetupError
+from tasks import source
 from tasks.contract import Task
 from tasks.files.generated import read_mark
 from tasks.files.locate import locate
@@ -34,9 +35,15 @@ def standin_root(data_dir: Path, profile: str, samples: int | None = None) -> Pa
     return data_dir / "generated" / (profile if samples is None else f"{profile}-{samples}")
 
 
-def standin_here(task: Task, root: Path) -> bool:
-    """Whether a complete stand-in of the task lies below `root`."""
-    return _done_mark(task, root).exists() and all(locate(root, file) is not None for file in task.files)
+def standin_here(task: Task, data_dir: Path, profile: str, samples: int | None = None) -> bool:
+    """Whether a complete stand-in of the task is here, of this size and made by its generator as it is now."""
+    root = standin_root(data_dir, profile, samples)
+    mark = _done_mark(task, root)
+    try:
+        made = json.loads(mark.read_bytes())
+    except (OSError, ValueError):
+        return False  # none, or not whole: it is made again
+    return made == _mark(task, profile, samples) and all(locate(root, file) is not None for file in task.files)
 
 
 def profile_here(task: Task, data_dir: Path, wanted: str | None) -> str | None:
@@ -44,7 +51,7 @@ def profile_here(task: Task, data_dir: Path, wanted: str | None) -> str | None:
     if official_here(task, data_dir):
         return wanted or "published"
     candidates = [wanted] if wanted else ["published", "quick"]
-    return next((p for p in candidates if standin_here(task, standin_root(data_dir, p))), None)
+    return next((p for p in candidates if standin_here(task, data_dir, p)), None)
 
 
 def origin_here(task: Task, data_dir: Path, official_only: bool) -> str:
@@ -74,18 +81,16 @@ def generate(task: Task, data_dir: Path, profile: str, samples: int | None = Non
     Written to a folder beside and moved into place, so that two processes and a kill leave a whole stand-in or none.
     """
     root = standin_root(data_dir, profile, samples)
-    if standin_here(task, root):
+    if standin_here(task, data_dir, profile, samples):
         return False
-    size: dict[str, Any] = dict(task.sizes[profile])
-    if samples is not None:
-        size["samples"] = samples
     scratch = root.parent / f".{root.name}.{task.name}.{os.getpid()}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        task.generate(scratch, **size)
+        mark = _mark(task, profile, samples)
+        task.generate(scratch, **mark["size"])
         _move_into(scratch, root)
-        _write_mark(task, root, size)
+        _write_mark(task, root, mark)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
@@ -102,9 +107,15 @@ def _done_mark(task: Task, root: Path) -> Path:
     return root / ".generated" / f"{task.name}.json"
 
 
-def _write_mark(task: Task, root: Path, size: Mapping[str, Any]) -> None:
+def _mark(task: Task, profile: str, samples: int | None) -> dict[str, Any]:
+    """What a stand-in was made from: the arguments of its generator, and the generator's source."""
+    size: dict[str, Any] = dict(task.sizes[profile]) | ({} if samples is None else {"samples": samples})
+    return {"task": task.name, "size": size, "code": source.digest_of_generators(task.generate.__module__)}
+
+
+def _write_mark(task: Task, root: Path, made: Mapping[str, Any]) -> None:
     mark = _done_mark(task, root)
     mark.parent.mkdir(parents=True, exist_ok=True)
     temporary = mark.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"task": task.name, "size": dict(size)}))
+    temporary.write_text(json.dumps(made))
     temporary.replace(mark)

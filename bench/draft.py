@@ -33,7 +33,7 @@ def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any], command: str = 
     `command` is what the user typed; by default this process's own command line.
     """
     attempts = work / "attempts"
-    task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
+    task = registry.tasks()[cell.task]
     config = plan.resolve(cell, runtime)
     metric = METRICS[metric_names(task, cell.protocol)[0]]
     unknown: dict[str, Any] = dict.fromkeys(name for name, key in RECORD.items() if key.optional)
@@ -63,7 +63,7 @@ def draft_of(cell: Cell, work: Path, runtime: Mapping[str, Any], command: str = 
         "device": "unknown",
         "packages": machine.packages(),
         "git": machine.git(),
-        "code": {"task": registry.source_hash(task), "method": registry.source_hash(method)},
+        "code": registry.code_of(cell.task, cell.method, cell.origin),
         "command": command or machine.command(),
         "start": now(),
         "end": now(),

@@ -281,11 +281,10 @@ def _fitting(names: Sequence[str], task: str) -> list[str]:
 
 def stale_reason(cell: Cell, record: Record) -> str | None:
     """Why a finished record no longer says what the cell would compute now, or None."""
-    task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
-    if record["code"].get("method") != registry.source_hash(method):
-        return f"method {cell.method} was edited since"
-    if record["code"].get("task") != registry.source_hash(task):
-        return f"task {cell.task} was edited since"
+    code = registry.code_of(cell.task, cell.method, cell.origin)
+    for kind, name in (("method", cell.method), ("task", cell.task)):
+        if record["code"].get(kind) != code[kind]:
+            return f"{kind} {name}, or a module that it imports, was edited since"
     now = _identity_settings(cell.task, cell.method, cell.profile, cell.protocol, cell.overrides)
     changed = [k for k, v in now.items() if record["settings"].get(k, v) != v]
     return f"settings changed since: {', '.join(changed[:5])}" if changed else None

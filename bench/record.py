@@ -87,7 +87,9 @@ RECORD: Mapping[str, Key] = {
     "threads": Key(_int, "CPU threads of torch", True),
     "packages": Key(_dict, "versions of the packages that matter"),
     "git": Key(_dict, "{commit, dirty} at execution, {} outside of a checkout"),
-    "code": Key(_dict, "{task, method}: SHA-256 of the plug-in's source, to see stale cells"),
+    "code": Key(
+        _dict, "{task, method}: hash of the source of the plug-in and of all modules that it imports (`tasks.source`)"
+    ),
     "command": Key(_text, "the command that made the record"),
     "start": Key(_text, "UTC, ISO 8601"),
     "end": Key(_text, "UTC, ISO 8601"),

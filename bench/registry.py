@@ -1,4 +1,4 @@
-"""Where tasks and methods are found: their own folder, and the entry points of installed packages.
+"""Where tasks and methods are found: their own folder, and the entry points of installed packages; whose code they are.
 
 A plug-in that cannot be imported is reported by name and hides nothing else. Only files that define a plug-in are
 imported, so that looking stays instant and never loads torch.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import hashlib
 import importlib
 import importlib.metadata
 import inspect
@@ -22,6 +21,7 @@ import methods as methods_package
 import tasks as tasks_package
 from bench.errors import UsageError, unknown
 from methods.contract import Method
+from tasks import source
 from tasks.contract import Task
 
 T = TypeVar("T")
@@ -38,11 +38,12 @@ class Broken:
 
 @dataclass(frozen=True)
 class Found(Generic[T]):
-    """What was found of one kind: plug-ins by name, where each is from, and the broken ones."""
+    """What was found of one kind: plug-ins by name, where each is from, the module it is in, and the broken ones."""
 
     kind: str
     items: Mapping[str, T]
     origin: Mapping[str, str]
+    module: Mapping[str, str]
     broken: tuple[Broken, ...]
 
     def __getitem__(self, name: str) -> T:
@@ -110,9 +111,10 @@ def _find(
 ) -> Found[Any]:
     items: dict[str, Any] = {}
     origin: dict[str, str] = {}
+    module: dict[str, str] = {}
     broken: list[Broken] = []
 
-    def add(name: str, where: str, load: Callable[[], Any]) -> None:
+    def add(name: str, where: str, home: str, load: Callable[[], Any]) -> None:
         try:
             found = extract(load())
         # A plug-in is somebody else's code: whatever it raises is reported under its name, and the others go on.
@@ -124,18 +126,16 @@ def _find(
                 broken.append(Broken(item.name, where, f"the name is taken by {origin[item.name]}"))
             else:
                 items[item.name] = item
-                origin[item.name] = where
+                origin[item.name], module[item.name] = where, home
 
     for path in sorted(folder.glob("*.py")):
         if re.search(marker, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
-            add(
-                path.stem,
-                f"{package}/{path.name}",
-                functools.partial(importlib.import_module, f"{package}.{path.stem}"),
-            )
+            home = f"{package}.{path.stem}"
+            add(path.stem, f"{package}/{path.name}", home, functools.partial(importlib.import_module, home))
     for point in importlib.metadata.entry_points(group=group):
-        add(point.name, f"{point.value} ({point.dist.name if point.dist else 'entry point'})", point.load)
-    return Found(kind, items, origin, tuple(broken))
+        where = f"{point.value} ({point.dist.name if point.dist else 'entry point'})"
+        add(point.name, where, point.module, point.load)
+    return Found(kind, items, origin, module, tuple(broken))
 
 
 def suites() -> dict[str, list[str]]:
@@ -177,12 +177,17 @@ ORDER = {
 """The order in which the papers list their tasks; a new suite needs no entry."""
 
 
-def source_hash(thing: Any) -> str:
-    """SHA-256 (first 16 hex digits) of the source file that defines a method class or a task's reader."""
-    target = thing if inspect.isclass(thing) else thing.read
-    return _file_hash(inspect.getfile(inspect.unwrap(target)))
+SCORING = ("tasks.losses", "tasks.metrics", "tasks.trivial")
+"""Modules that a task names things of without importing them: its loss, its metrics, its trivial predictor."""
 
 
-@functools.cache
-def _file_hash(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+def code_of(task: str, method: str, origin: str) -> dict[str, str]:
+    """{task, method}: hashes of the source behind a cell (`tasks.source`); a record holds them to be told when stale.
+
+    Records of official data do not depend on the generators of stand-ins.
+    """
+    read = tasks().module[task], *SCORING
+    return {
+        "task": source.digest(*read, generators=origin == "generated"),
+        "method": source.digest(methods().module[method]),
+    }

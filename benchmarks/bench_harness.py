@@ -33,10 +33,7 @@ def test_plan_of_10_000_cells_against_10_000_records(benchmark, tmp_path):
     store = Store(tmp_path / "results")
     store.folder.mkdir()
     for cell in cells:
-        code = {
-            "task": registry.source_hash(registry.tasks()[cell.task]),
-            "method": registry.source_hash(registry.methods()[cell.method]),
-        }
+        code = registry.code_of(cell.task, cell.method, cell.origin)
         known = {"profile": cell.profile, "origin": cell.origin, "code": code}
         record = make_record(**cell.key(), **known, settings=settings.flatten(plan.resolve(cell), "identity"))
         store.path(cell.key()).write_text(json.dumps(record))

@@ -140,10 +140,7 @@ def test_cells_survive_json(tmp_path):
 
 def record_for(cell: Cell, **changes):
     config = settings.flatten(plan.resolve(cell), "identity")
-    code = {
-        "task": registry.source_hash(registry.tasks()[cell.task]),
-        "method": registry.source_hash(registry.methods()[cell.method]),
-    }
+    code = registry.code_of(cell.task, cell.method, cell.origin)
     known = {**cell.key(), "profile": cell.profile, "origin": cell.origin, "settings": config, "code": code}
     return make_record(**{**known, **changes})
 

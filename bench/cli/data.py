@@ -96,7 +96,7 @@ def _status(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(row)
     for profile in PROFILES:
         root = data.standin_root(args.data_dir, profile)
-        if data.standin_here(task, root):
+        if data.standin_here(task, args.data_dir, profile):
             paths = [p for p in (locate(root, file) for file in task.files) if p is not None and p.is_file()]
             size = sum(p.stat().st_size for p in paths)
             rows.append(
@@ -177,7 +177,7 @@ def _generate(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
     wanted = ", ".join(f"{k} {v}" for k, v in size.items())
     row = {"task": task.name, "file": str(root), "bytes": None, "detail": wanted}
     if args.dry_run:
-        state = "here" if data.standin_here(task, root) else "would generate"
+        state = "here" if data.standin_here(task, args.data_dir, args.profile, args.samples) else "would generate"
         _tell(args, f"{task.name}: {state} in {root} ({wanted})")
         return [{**row, "state": state}]
     start = time.monotonic()

@@ -96,8 +96,8 @@ def _refuse_what_cannot_end_well(todo: Sequence[Cell], store: Store, args: argpa
 
 
 def _standin_here(cell: Cell, data_dir: Path) -> bool:
-    root = data.standin_root(data_dir, cell.profile, dict(cell.overrides).get("data.samples"))
-    return data.standin_here(registry.tasks()[cell.task], root)
+    samples = dict(cell.overrides).get("data.samples")
+    return data.standin_here(registry.tasks()[cell.task], data_dir, cell.profile, samples)
 
 
 def _kept_analyses(planned: Sequence[Planned]) -> dict[str, Any]:

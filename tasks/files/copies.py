@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from tasks import source
+from tasks.files.fingerprint import fingerprint
+
+
+def copy_of(path: Path, folder: Path, reader: str, choices: object) -> Path:
+    """Where below `folder` the copy of the file `path` lies that the module `reader` makes under these `choices`.
+
+    The name follows the file's content and the reader's source, so that neither another file nor an edited reader is
+    ever answered with an old copy. `choices` need a `repr` that says all of them.
+    """
+    key = f"{fingerprint([path])} {source.digest(reader)} {choices!r}"
+    return folder / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
 
 
 def read_copy(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:

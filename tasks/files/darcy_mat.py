@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from tasks.contract import DataError, File, Request
-from tasks.files.copies import keep_copy, read_copy
-from tasks.files.fingerprint import fingerprint
+from tasks.files.copies import copy_of, keep_copy, read_copy
 from tasks.files.locate import find
 from tasks.files.nb360 import AGAIN, array
 from tasks.files.pickles import open_checked
@@ -63,8 +61,7 @@ def read_pairs(request: Request, file: File, most: int) -> tuple[np.ndarray, np.
     path = find(request.root, file)
     copy = None
     if request.cache is not None:
-        key = hashlib.sha256(f"{fingerprint([path])} {most} {STRIDE}".encode()).hexdigest()[:16]
-        copy = request.cache / f"darcy_nb360-{path.stem}-{key}.npz"
+        copy = copy_of(path, request.cache, __name__, most)
         kept = read_copy(copy, ("coeff", "sol"))
         if kept is not None:
             return kept["coeff"], kept["sol"]

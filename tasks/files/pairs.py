@@ -6,18 +6,15 @@ published code normalises does so between the two.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.contract import ArraySplit, Data, DataError, File, Request
-from tasks.files.copies import keep_copy, read_copy
-from tasks.files.fingerprint import fingerprint
+from tasks.files.copies import copy_of, keep_copy, read_copy
 from tasks.files.locate import find
 from tasks.files.pdebench import GET_AGAIN, Header, Layout, read_frames, read_header
 from tasks.files.splits import indices_hash, split
@@ -111,11 +108,10 @@ def check(header: Header, spec: Pairs) -> dict[str, Any]:
 def _cached(
     folder: Path | None, header: Header, frames: Mapping[str, int], spec: Pairs, stride: int
 ) -> dict[str, np.ndarray]:
-    """The arrays by name; read from the file once, then from an uncompressed copy keyed by the file's fingerprint."""
+    """The arrays by name; read from the file once, then from an uncompressed copy (see `copies.copy_of`)."""
     path = None
     if folder is not None:
-        chosen = json.dumps([fingerprint([header.path]), sorted(frames.items()), stride, asdict(spec)], default=dict)
-        path = folder / f"{header.path.stem}-{hashlib.sha256(chosen.encode()).hexdigest()[:16]}.npz"
+        path = copy_of(header.path, folder, __name__, (sorted(frames.items()), stride, spec))
         kept = read_copy(path, frames)
         if kept is not None:
             return kept
