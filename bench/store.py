@@ -51,8 +51,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """`value` as readable JSON. Non-finite numbers are refused: a record holds None instead, and says why."""
-    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    """`value` as readable JSON. Non-finite numbers are refused: a record holds None instead, and says why.
+
+    Bytes of a path that are no text come back from it as they were: they are escaped as JSON escapes them.
+    """
+    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def make_cell(number: int = 0, do: str = "", steps: int = 3, pause: float = 0.0)
     return Cell("fake", "none", "nothing", number, profile="tiny", overrides=tuple(overrides.items()))
 
 
+def options_of(cell: Cell) -> dict:
+    """What the cell is to do; a cell of the registry makes three steps."""
+    return {"fake.do": "", "fake.pause": 0.0, "fake.steps": 3} | dict(cell.overrides)
+
+
 def score_after(steps: int) -> float:
     """The score of a cell that made every step once."""
     value = 1
@@ -39,7 +44,7 @@ def attempts_of(work: Path) -> int:
 
 
 def run(cell, places, runtime, progress=None, passthrough=(), command=""):
-    store, options = Store(places.results_dir), dict(cell.overrides)
+    store, options = Store(places.results_dir), options_of(cell)
     work = store.work(cell.id)
     work.mkdir(parents=True, exist_ok=True)
     with (work / "attempts").open("a") as handle:
@@ -102,7 +107,7 @@ def _record(cell, status, error, score, attempts, command):
         "host": f"pid{os.getpid()}",
         "command": command or "python -m bench run",
     }
-    if dict(cell.overrides)["fake.do"] == "gpu":
+    if options_of(cell)["fake.do"] == "gpu":
         plain["device"] = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     if status != "done":

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "parquet":
         content = to_parquet(rows)
     else:
-        content = (to_json(rows) if args.format == "json" else to_csv(rows)).encode()
+        content = (to_json(rows) if args.format == "json" else to_csv(rows)).encode(errors="backslashreplace")
     if args.out is None:
         sys.stdout.write(content.decode())
     else:

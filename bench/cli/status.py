@@ -17,6 +17,7 @@ from bench.errors import Exit
 from bench.launch.status import Row, rows
 from bench.plan import Cell
 from bench.store import Store
+from bench.streams import lost
 from bench.words import counted
 
 SHOWN = 60
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
                 print("\x1b[H\x1b[J", end="")  # home, clear to the end
             print(printable(text(found)), flush=True)
         active = any(row.status in ("running", "pending") for row in found)
-        if args.watch is None or args.json or not active:
+        if args.watch is None or args.json or not active or lost(sys.stdout):
             break
         time.sleep(max(0.2, args.watch))
     bad = any(row.status not in ("done", "running", "pending", "missing") for row in found)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import streams
 from bench.launch.one import Job, Result, Work, log_path, record_failure, run_one
 
 REQUEUE_SECONDS = 120.0
@@ -66,6 +67,7 @@ class CellJob:
 def run_element(cells: CellJob) -> list[str]:
     """Run the cells of an element; ends the process with status 1 if its time ran out or it could not be requeued."""
     strict = os.umask(cells.umask)
+    streams.secure()
     try:
         return _run_all(cells)
     finally:

@@ -14,11 +14,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from bench import streams
 from bench.launch.one import Job, Work, run_one
 
 
 def main() -> int:
     """Serve cells until stdin ends; 130 after an interrupt."""
+    streams.secure()
     # Events get a private copy of stdout, so that nothing a cell prints can be taken for one.
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -9,6 +9,9 @@ from bench.report.html import to_html
 from bench.report.markdown import markdown
 from bench.report.page import Page
 
+UTF_8 = {"encoding": "utf-8", "errors": "backslashreplace"}
+"""A path of the command line need not be text: what of it is none is shown as an escape."""
+
 
 def write(page: Page, folder: Path, html: bool = False) -> list[Path]:
     """Write README.md, tables/, figures/ and, if asked, index.html below `folder`; returns the files to open.
@@ -21,14 +24,14 @@ def write(page: Page, folder: Path, html: bool = False) -> list[Path]:
                 old.unlink()
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     for block in page.tables():
-        (folder / "tables" / f"{block.name}.csv").write_text(render.to_csv(block), encoding="utf-8")
-        (folder / "tables" / f"{block.name}.tex").write_text(render.latex(block), encoding="utf-8")
+        (folder / "tables" / f"{block.name}.csv").write_text(render.to_csv(block), **UTF_8)
+        (folder / "tables" / f"{block.name}.tex").write_text(render.latex(block), **UTF_8)
     drawn = {d.name: d.svg() for d in page.drawings()}
     for drawing in page.drawings():
         drawing.save(folder / "figures", drawn[drawing.name])
-    (folder / "README.md").write_text(markdown(page), encoding="utf-8")
+    (folder / "README.md").write_text(markdown(page), **UTF_8)
     out = [folder / "README.md"]
     if html:
-        (folder / "index.html").write_text(to_html(page, drawn), encoding="utf-8")
+        (folder / "index.html").write_text(to_html(page, drawn), **UTF_8)
         out.append(folder / "index.html")
     return out
