@@ -61,11 +61,12 @@ def origin_here(task: Task, data_dir: Path, official_only: bool) -> str:
         # A stand-in that somebody moved to the official place still says of itself what it is.
         if not any(read_mark(path) for path in paths if path is not None):
             return "official"
-    if official_only:
+    if official_only or task.generate is None:
         missing = [file.path for file in task.files if locate(data_dir, file) is None]
         raise SetupError(
             f"task {task.name!r}: no official data in {data_dir} (missing: {', '.join(missing) or 'the files are stand-ins'}). "
-            f"`python -m bench data fetch --tasks {task.name}` gets them or says how; without --official-only a stand-in is generated"
+            f"`python -m bench data fetch --tasks {task.name}` gets them or says how"
+            + ("; without --official-only a stand-in is generated" if task.generate else "; it has no stand-in")
         )
     return "generated"
 
@@ -80,6 +81,8 @@ def generate(task: Task, data_dir: Path, profile: str, samples: int | None = Non
 
     Written to a folder beside and moved into place, so that two processes and a kill leave a whole stand-in or none.
     """
+    if task.generate is None:
+        raise SetupError(f"task {task.name!r} has no stand-in: it runs on its real files only")
     root = standin_root(data_dir, profile, samples)
     if standin_here(task, data_dir, profile, samples):
         return False

@@ -19,10 +19,12 @@ from typing import Any, Generic, TypeVar
 
 import methods as methods_package
 import tasks as tasks_package
+from bench.data import default_dir
 from bench.errors import UsageError, unknown
 from methods.contract import Method
 from tasks import source
 from tasks.contract import Task
+from tasks.own import stored
 
 T = TypeVar("T")
 
@@ -73,10 +75,23 @@ def match(kind: str, patterns: Iterable[str], known: Iterable[str]) -> list[str]
     return list(chosen)
 
 
-@functools.cache
 def tasks() -> Found[Task]:
-    """Every task: module-level `TASK` of the files in tasks/, then entry points of group `bench.tasks`."""
-    return _find("task", Path(tasks_package.__file__ or "").parent, "tasks", r"^TASK\s*[:=]", _tasks_in, "bench.tasks")
+    """Every task: `TASK` of the files in tasks/, entry points of group `bench.tasks`, own data in the data folder."""
+    return _tasks(default_dir())
+
+
+@functools.cache
+def _tasks(data_dir: Path) -> Found[Task]:
+    folder = Path(tasks_package.__file__ or "").parent
+    own = [
+        (name, str(path), functools.partial(stored.load_task, path)) for name, path in stored.tasks_in(data_dir).items()
+    ]
+    return _find("task", folder, "tasks", r"^TASK\s*[:=]", _tasks_in, "bench.tasks", own)
+
+
+def forget_tasks() -> None:
+    """Look anew at the next call of `tasks`: a task was imported."""
+    _tasks.cache_clear()
 
 
 @functools.cache
@@ -107,7 +122,13 @@ def _methods_in(thing: Any) -> list[type[Method]]:
 
 
 def _find(
-    kind: str, folder: Path, package: str, marker: str, extract: Callable[[Any], list[Any]], group: str
+    kind: str,
+    folder: Path,
+    package: str,
+    marker: str,
+    extract: Callable[[Any], list[Any]],
+    group: str,
+    more: Iterable[tuple[str, str, Callable[[], Any]]] = (),
 ) -> Found[Any]:
     items: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -135,6 +156,8 @@ def _find(
     for point in importlib.metadata.entry_points(group=group):
         where = f"{point.value} ({point.dist.name if point.dist else 'entry point'})"
         add(point.name, where, point.module, point.load)
+    for name, where, load in more:
+        add(name, where, "tasks.own.stored", load)
     return Found(kind, items, origin, module, tuple(broken))
 
 

@@ -168,15 +168,16 @@ class Task:
     """Published settings by dotted name, e.g. {"trainer.lr": 1e-4}; see `bench.settings` for the names."""
     quick: Mapping[str, Any]
     """The same for the quick profile: what differs from `recipe`."""
-    sizes: Mapping[str, Mapping[str, int]]
-    """Keyword arguments of `generate` per profile: `published`, `quick`, `tiny`. Each has at least `samples`."""
     read: Callable[[Request], Data]
-    generate: Callable[..., None]
-    """`generate(root, *, samples, **size)` writes stand-in files in the official layout below `root`; seeded per sample."""
     licence: str
     citation: str
     source: str
     """Where the official data live, and what the stand-in imitates."""
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Keyword arguments of `generate` per profile: `published`, `quick`, `tiny`. Each has at least `samples`."""
+    generate: Callable[..., None] | None = None
+    """`generate(root, *, samples, **size)` writes stand-in files in the official layout below `root`; seeded per sample.
+    None (with no `sizes`): the task has no stand-in and runs on its real files only."""
     defects: tuple[str, ...] = ()
     """Known defects of the official files or of the published evaluation, in words."""
     paper_metric: str | None = None

@@ -22,8 +22,8 @@ from tests.record_factory import make_record, make_store
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
-PLUGINS = {"bitfit", "chirp"}
-"""Names that docs/examples brings."""
+PLUGINS = {"bitfit", "chirp", "my_task"}
+"""Names that docs/examples brings, and the task of own-data.md, which test_own_data.py imports."""
 COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*python -m bench\b(.*)$")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bench import __version__
 from bench.cli.usage import Parser
@@ -22,7 +24,7 @@ VERBS = {
     "list": "list tasks, suites, methods, backbones or studies",
     "describe": "say everything about one task, method, backbone, suite or study",
     "check": "run the conformance tests on one task or method",
-    "data": "data files: status, fetch, verify, generate",
+    "data": "data files: status, fetch, verify, generate; import makes a task of your own arrays",
     "analyse": "probe, t-SNE, discrepancy or similarity of finished cells",
     "export": "all records as one table: csv, json or parquet",
     "merge": "bring the records of several stores into one",
@@ -79,7 +81,23 @@ def _dispatch(arguments: list[str]) -> int:
     parser = Parser(prog=f"bench {arguments[0]}", description=verb.__doc__, formatter_class=layout)
     verb.add_arguments(parser)
     parser.usage = parser.short_usage()
-    return int(verb.run(parser.parse_args(arguments[1:])))
+    chosen = parser.parse_args(arguments[1:])
+    with _data_dir_known(getattr(chosen, "data_dir", None)):
+        return int(verb.run(chosen))
+
+
+@contextlib.contextmanager
+def _data_dir_known(folder: Path | None) -> Iterator[None]:
+    """`$BENCH_DATA` says the data folder: own data are tasks there, for this process and those that it starts."""
+    before = os.environ.get("BENCH_DATA")
+    if folder is not None:
+        os.environ["BENCH_DATA"] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        os.environ.pop("BENCH_DATA", None)
+        if before is not None:
+            os.environ["BENCH_DATA"] = before
 
 
 def _overview() -> str:

@@ -6,12 +6,14 @@ import argparse
 import json
 
 from bench import registry
+from bench.cli.selection import add_data_dir
 from bench.errors import Exit, unknown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench check`."""
     parser.add_argument("name", nargs="+", help="tasks and methods by name")
+    add_data_dir(parser)
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
 
 

@@ -1,10 +1,12 @@
-"""Data files: what is here (status), get official ones (fetch), check them (verify), make stand-ins (generate).
+"""Data files: what is here (status), get official ones (fetch), check them (verify), make stand-ins (generate), make a
+task of your own arrays (import).
 
 examples:
   python -m bench data status
   python -m bench data fetch --tasks advection --dry-run
   python -m bench data verify --tasks 'diffusion_*'
   python -m bench data generate --suite quick --profile quick
+  python -m bench data import windows.npz --name my_task --kind classes
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data, registry
+from bench.cli.selection import add_data_dir
 from bench.errors import Exit, UsageError
 from bench.plan import PROFILES
 from tasks.contract import DataError, File, Task
@@ -25,20 +28,28 @@ from tasks.files.locate import facts, human, locate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench data`."""
-    parser.add_argument("action", choices=("status", "fetch", "verify", "generate"), help="what to do")
+    parser.add_argument("action", choices=(*ACTIONS, "import"), help="what to do")
+    parser.add_argument(
+        "path", nargs="?", type=Path, help="import: an .npz (x, y, optional split, group), .csv or .parquet"
+    )
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="NAME", help="tasks by name or wildcard (default: all)"
     )
     parser.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="suites instead of tasks")
-    parser.add_argument(
-        "--data-dir", type=Path, default=data.default_dir(), help="data files (default: $BENCH_DATA or data)"
-    )
+    add_data_dir(parser)
     parser.add_argument(
         "--profile", choices=PROFILES, default="quick", help="size of the stand-ins to generate (default: quick)"
     )
     parser.add_argument(
         "--samples", type=int, default=None, metavar="N", help="samples to generate (default: the profile's)"
     )
+    own = parser.add_argument_group("import")
+    own.add_argument("--name", help="name of the new task: small letters, digits and _")
+    own.add_argument(
+        "--kind", choices=("classes", "multilabel", "dense"), help="what y is: class, labels 0/1, or a field"
+    )
+    own.add_argument("--target", nargs="+", metavar="COLUMN", help="csv, parquet: column(s) of y (default: y)")
+    own.add_argument("--replace", action="store_true", help="replace a task of that name")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, with sizes; do nothing")
     parser.add_argument("--json", action="store_true", help="print an array of objects")
 
@@ -47,11 +58,15 @@ def run(args: argparse.Namespace) -> int:
     """Do it for every task of the selection; one that fails is reported and stops no other."""
     if args.samples is not None and args.samples < 1:
         raise UsageError(f"--samples {args.samples}: expected a positive number")
-    actions = {"status": _status, "fetch": _fetch, "verify": _verify, "generate": _generate}
+    if args.action == "import":
+        return _import(args)
+    given = [f"--{name}" for name in ("name", "kind", "target", "replace") if getattr(args, name)]
+    if args.path or given:
+        raise UsageError(f"{args.path or given[0]}: belongs to `bench data import`, not to {args.action}")
     rows: list[dict[str, Any]] = []
     for task in _selected(args):
         try:
-            rows += actions[args.action](task, args)
+            rows += ACTIONS[args.action](task, args)
         except DataError as error:
             rows.append(_failed(task, error))
     if args.json:
@@ -62,6 +77,37 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "verify" and (args.tasks or args.suite):
         bad.add("missing")  # of all tasks, most are missing anywhere; who names one needs it
     return Exit.SOME_FAILED if any(row["state"] in bad for row in rows) else Exit.OK
+
+
+def _import(args: argparse.Namespace) -> int:
+    """Check a user's arrays and keep them as a task below the data folder."""
+    from tasks.own import arrays, stored
+
+    if args.path is None or args.name is None or args.kind is None:
+        raise UsageError(
+            "bench data import takes a file, --name and --kind: bench data import mine.npz --name mine --kind classes"
+        )
+    if args.tasks or args.suite or args.samples or args.dry_run:
+        raise UsageError(
+            "bench data import makes one task of one file: leave --tasks, --suite, --samples and --dry-run out"
+        )
+    taken = registry.tasks().origin.get(args.name) or ("methods" if args.name in registry.methods().items else None)
+    if taken and args.name not in stored.tasks_in(args.data_dir):
+        raise UsageError(f"--name {args.name}: the name is taken by {taken}")
+    found = arrays.read(args.path, args.kind, args.target or ("y",))
+    task = stored.store(args.path, args.data_dir, args.name, args.kind, found, args.replace)
+    registry.forget_tasks()
+    facts = {"task": task.name, "file": str(args.data_dir / task.files[0].path), "splits": dict(task.splits),
+             "input": list(task.input_shape), "output": list(task.output_shape), "split_policy": task.split_policy}  # fmt: skip
+    if args.json:
+        print(json.dumps(facts, indent=1))
+        return Exit.OK
+    shapes = ["×".join(map(str, shape)) for shape in (task.input_shape, task.output_shape)]
+    print(
+        f"{task.name}: input {shapes[0]}, output {shapes[1]}, {', '.join(f'{n} {part}' for part, n in task.splits.items())} ({task.split_policy})"
+    )
+    print(f"next: python -m bench run --tasks {task.name} --methods vanilla mona")
+    return Exit.OK
 
 
 def _selected(args: argparse.Namespace) -> list[Task]:
@@ -172,6 +218,9 @@ def _verify(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _generate(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The stand-in of one task, unless it is here."""
+    if task.generate is None:
+        _tell(args, f"{task.name}: has no stand-in, it runs on its own files")
+        return [{"task": task.name, "file": None, "bytes": None, "state": "none", "detail": "no stand-in"}]
     size = {**task.sizes[args.profile], **({} if args.samples is None else {"samples": args.samples})}
     root = data.standin_root(args.data_dir, args.profile, args.samples)
     wanted = ", ".join(f"{k} {v}" for k, v in size.items())
@@ -185,6 +234,9 @@ def _generate(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
     seconds = round(time.monotonic() - start, 2)
     _tell(args, f"{task.name}: generated in {seconds:.1f} s ({wanted})" if made else f"{task.name}: here already")
     return [{**row, "state": "generated" if made else "here", "seconds": seconds}]
+
+
+ACTIONS = {"status": _status, "fetch": _fetch, "verify": _verify, "generate": _generate}
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

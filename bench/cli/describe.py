@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import registry, settings
 from bench.cli.list import table
+from bench.cli.selection import add_data_dir
 from bench.errors import Exit, unknown
 from bench.models.backbones import BACKBONES
 
@@ -18,6 +19,7 @@ from bench.models.backbones import BACKBONES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench describe`."""
     parser.add_argument("name", help="a task, method, backbone, suite, study, or a section of settings such as trainer")
+    add_data_dir(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from bench import registry
+from bench.cli.selection import add_data_dir
 from bench.errors import Exit, unknown
 from bench.models.backbones import BACKBONES
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="?", default="tasks", help="tasks, suites, methods, backbones or studies (default: tasks)"
     )
+    add_data_dir(parser)
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="how to print it")
     parser.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
 

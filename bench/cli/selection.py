@@ -15,11 +15,16 @@ from bench.plan import PROFILES, PROTOCOLS, RETRY, Cell, Places, Selection, cell
 def add_places(parser: argparse.ArgumentParser) -> None:
     """`--data-dir` and `--results-dir`."""
     group = parser.add_argument_group("folders")
-    group.add_argument(
-        "--data-dir", type=Path, default=data.default_dir(), help="data files (default: $BENCH_DATA or data)"
-    )
+    add_data_dir(group)
     default = Path(os.environ.get("BENCH_RESULTS") or "results")
     group.add_argument("--results-dir", type=Path, default=default, help="records (default: $BENCH_RESULTS or results)")
+
+
+def add_data_dir(parser: Any) -> None:
+    """`--data-dir`, of a parser or a group."""
+    parser.add_argument(
+        "--data-dir", type=Path, default=data.default_dir(), help="data files (default: $BENCH_DATA or data)"
+    )
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
