@@ -20,6 +20,7 @@ from bench import data, plan, registry, settings
 from bench.cell import run as run_cell
 from bench.models.backbones import BACKBONES
 from bench.plan import Cell, Places, Selection
+from bench.protocols import PROTOCOLS
 from bench.scoring import metric_names, score_arrays
 from methods.contract import Method
 from tasks.contract import ArraySplit, Data, Request, Split, Task
@@ -80,7 +81,7 @@ def _task_checks(task: Task, places: Places) -> Iterator[Check]:
     else:
         yield "the stand-in is generated and read by the same reader", lambda: _data(task, places)
         yield "more samples do not change the first ones", lambda: _grows(task, places)
-    for protocol in plan.PROTOCOLS:
+    for protocol in PROTOCOLS:
         yield (
             f"{protocol}: splits, shapes, types and labels are as the contract has them",
             functools.partial(_splits_of, task, places, protocol),

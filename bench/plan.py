@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench import data, registry, settings
+from bench import data, protocols, registry, settings
 from bench.errors import SetupError, UsageError, unknown
 from bench.models.backbones import BACKBONES, STANDIN
 from bench.record import Record
@@ -31,7 +31,6 @@ class Places:
 
 
 PROFILES = ("published", "quick", "tiny")
-PROTOCOLS = ("strict", "paper")
 
 TINY: Mapping[str, Any] = {
     "trainer.epochs": 2,
@@ -115,14 +114,12 @@ class Selection:
 def base_layers(task: str, profile: str, protocol: str) -> list[Mapping[str, Any]]:
     """The layers of settings that a cell has before anybody overrides anything."""
     spec = registry.tasks()[task]
-    layers: list[Mapping[str, Any]] = [spec.recipe]
+    layers = [protocols.recipe(spec, protocol)]
     if profile in ("quick", "tiny"):
         layers.append(spec.quick)
     if profile == "tiny":
         layers.append(TINY)
-    if protocol == "paper":
-        layers.append({"trainer.precision": "fp32"})
-    return layers
+    return [*layers, protocols.layer(spec, protocol)]
 
 
 def resolve(cell: Cell, runtime: Mapping[str, Any] | None = None) -> settings.Settings:
@@ -220,8 +217,8 @@ def choose_backbone(name: str, task: str, allow_random: bool) -> tuple[str, bool
 
 def cells(selection: Selection, data_dir: Path) -> list[Cell]:
     """Every cell of a selection, in a fixed order: by task (their data are loaded once), method, backbone, grid, seed."""
-    if selection.protocol not in PROTOCOLS:
-        raise unknown("protocol", selection.protocol, PROTOCOLS)
+    if selection.protocol not in protocols.PROTOCOLS:
+        raise unknown("protocol", selection.protocol, protocols.PROTOCOLS)
     if selection.profile is not None and selection.profile not in PROFILES:
         raise unknown("profile", selection.profile, PROFILES)
     method_names = registry.methods().select(selection.methods)

@@ -41,7 +41,10 @@ class TrainerSettings:
     beta1: float = identity(0.9, "first Adam beta", "[0, 1)")
     beta2: float = identity(0.98, "second Adam beta", "[0, 1)")
     batch_size: int = identity(32, "samples per micro-batch", "[1, inf)")
-    accumulation: int = identity(1, "micro-batches per optimiser step; the loss is divided by it", "[1, inf)")
+    accumulation: int = identity(1, "micro-batches per optimiser step", "[1, inf)")
+    accumulate: Literal["mean", "published_sum"] = identity(
+        "mean", "gradient of a step: the mean over its samples, or published code's sum over micro-batches"
+    )
     epochs: int = identity(60, "epochs of stage 2", "[0, inf)")
     warmup_epochs: float = identity(0.0, "epochs of linear warm-up from 0", "[0, inf)")
     decay_epochs: float | None = identity(None, "epoch at which the linear decay reaches 0; None: no decay", "(0, inf)")
@@ -229,16 +232,21 @@ def resolve(method_class: type, *layers: Mapping[str, Any]) -> Settings:
     """Defaults with each layer of dotted settings on top, in order. `method.preset` picks one of the method's presets."""
     current: dict[str, Any] = {name: cls() for name, cls in SECTIONS.items()} | {"method": method_class()}
     for layer in layers:
-        for section, values in split_dotted(layer).items():
-            values = dict(values)
-            if section == "method" and "preset" in values:
-                presets: Mapping[str, Mapping[str, Any]] = getattr(method_class, "presets", {})
-                chosen = values.pop("preset")
-                if chosen not in presets:
-                    raise unknown(f"preset of {getattr(method_class, 'name', method_class)}", str(chosen), presets)
-                values = {**presets[chosen], **values}
+        for section, values in split_dotted(_without_preset(method_class, layer)).items():
             current[section] = apply(section, current[section], values)
     return Settings(**current)
+
+
+def _without_preset(method_class: type, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`layer` with `method.preset` replaced by what the preset stands for; what the layer itself says wins over it."""
+    if "method.preset" not in layer:
+        return layer
+    presets: Mapping[str, Mapping[str, Any]] = getattr(method_class, "presets", {})
+    chosen = layer["method.preset"]
+    if chosen not in presets:
+        raise unknown(f"preset of {getattr(method_class, 'name', method_class)}", str(chosen), presets)
+    meant = {name if "." in name else f"method.{name}": value for name, value in presets[chosen].items()}
+    return {**meant, **{name: value for name, value in layer.items() if name != "method.preset"}}
 
 
 def flatten(settings: Settings, role: str | None = None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -23,11 +22,9 @@ from bench.batches import Loader, order, torch_seed
 from bench.budget import Span, span_of
 from bench.checkpoint import Checkpoints
 from bench.settings import TrainerSettings
+from bench.steps import Gradient, Group, Steps, accumulate
 
-Gradient = Callable[[Any], Mapping[str, torch.Tensor]]
 Progress = Callable[[Mapping[str, Any]], None]
-Group = list[tuple[Any, float]]
-"""The micro-batches of one optimiser step, each with its share of the step's samples."""
 
 FUSED = ("cuda",)
 """Devices whose optimisers run as one kernel for all parameters."""
@@ -97,6 +94,7 @@ class Trainer:
         self, model: nn.Module, train: Loader, settings: TrainerSettings, seed: int, checkpoints: Checkpoints, progress: Progress
     ):  # fmt: skip
         self.model, self.train, self.settings, self.seed = model, train, settings, seed
+        self.steps = Steps.of(settings, len(train))
         self.checkpoints, self.progress = checkpoints, progress
         self.state = State()
         self.best_weights: dict[str, torch.Tensor] | None = None
@@ -139,10 +137,9 @@ class Trainer:
         span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
         while not span.over(state.epoch, state.phase_steps, state.phase_seconds):
             groups = self._groups(name) if epoch_batches is None else ([(b, 1.0)] for b in epoch_batches(state.epoch))
-            per_epoch = self._groups_per_epoch() if epoch_batches is None else None
 
-            def factor(per_epoch: int | None = per_epoch) -> float:
-                epoch = state.epoch + (state.group / per_epoch if per_epoch else 0.0)
+            def factor() -> float:
+                epoch = state.epoch + (self.steps.elapsed(state.group) if epoch_batches is None else 0.0)
                 return lr_at(span.position(epoch, state.phase_steps, state.phase_seconds))
 
             row = self._epoch(stage, span, groups, optimizer, moving, gradient, lambda: lr * factor())
@@ -162,13 +159,14 @@ class Trainer:
     ) -> dict[str, Any]:  # fmt: skip
         """One epoch, or what is left of it; returns its row of the curves."""
         state = self.state
+        clip_between = self.settings.clip if self.steps.published else None
         self.model.train()
         self._meter.start()
         clock = time.perf_counter()
         for group in itertools.islice(groups, state.group, None):
             for part in optimizer.param_groups:
                 part["lr"] = lr_now()
-            for key, value in accumulate(group, moving, gradient).items():
+            for key, value in accumulate(group, moving, gradient, clip_between).items():
                 self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.float64, device=value.device)) + value
             if self.settings.clip is not None:
                 nn.utils.clip_grad_norm_(moving, self.settings.clip)
@@ -217,24 +215,17 @@ class Trainer:
 
     # -- batches -----------------------------------------------------------------------------------------------
 
-    def _groups_per_epoch(self) -> int:
-        return math.ceil(len(self.train) / (self.settings.batch_size * self.settings.accumulation))
-
     def _groups(self, name: str) -> Iterator[Group]:
         """The optimiser steps of the current epoch from `state.group` on; those before are yielded empty."""
-        settings, epoch, done = self.settings, self.state.epoch, self.state.group
-        indices = order(self.seed, name, epoch, len(self.train))
-        size = settings.batch_size * settings.accumulation
-        groups = [indices[i : i + size] for i in range(0, len(indices), size)]
-        micros = [np.split(g, range(settings.batch_size, len(g), settings.batch_size)) for g in groups[done:]]
-        flat = [m for group in micros for m in group]
-        base = sum(math.ceil(len(g) / settings.batch_size) for g in groups[:done])
+        epoch, done = self.state.epoch, self.state.group
+        steps = self.steps.cut(order(self.seed, name, epoch, len(self.train)))
+        flat = [micro for step in steps[done:] for micro in step]
+        base = sum(len(step) for step in steps[:done])
         seeds = [torch_seed(self.seed, name, epoch, base + k) for k in range(len(flat))]
         batches = self.train.batches(flat, seeds)
         yield from ([] for _ in range(done))
-        for group in micros:
-            total = sum(map(len, group))
-            yield [(next(batches), len(m) / total) for m in group]
+        for step in steps[done:]:
+            yield [(next(batches), weight) for weight in self.steps.weights(step)]
 
     def _freeze_all_but(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
         moving = list(parameters)
@@ -296,28 +287,3 @@ class Trainer:
         torch.set_rng_state(content["rng"])
         if content["rng_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(content["rng_cuda"])
-
-
-def accumulate(group: Group, moving: list[nn.Parameter], gradient: Gradient) -> dict[str, torch.Tensor]:
-    """Leave the gradient of one optimiser step in `.grad`: the mean over all samples of its micro-batches.
-
-    Each micro-batch counts by its share of the samples, so that accumulation never changes the gradient. Returns the
-    logged scalars, averaged alike, in float64.
-    """
-    logged: dict[str, torch.Tensor] = {}
-    total: list[torch.Tensor | None] = [None] * len(moving)
-    for batch, share in group:
-        for parameter in moving:
-            parameter.grad = None
-        for key, value in gradient(batch).items():
-            scaled = value.detach().double() * share
-            logged[key] = logged[key] + scaled if key in logged else scaled
-        if len(group) == 1:
-            return logged
-        for k, parameter in enumerate(moving):
-            if parameter.grad is not None:
-                part, so_far = parameter.grad * share, total[k]
-                total[k] = part if so_far is None else so_far.add_(part)
-    for parameter, gradient_of_group in zip(moving, total, strict=True):
-        parameter.grad = gradient_of_group
-    return logged

@@ -123,7 +123,8 @@ class Method:
     """False: the encoder starts from random weights."""
     needs_source: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of hyperparameters, chosen with `--set method.preset=NAME`."""
+    """Named sets of hyperparameters, chosen with `--set method.preset=NAME`. A dotted name (`model.dense_head`) is a
+    setting outside of the method."""
 
     def build(self, kind: str, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> nn.Module | None:
         """A model of the method's own, from raw input to output; None (the default): h ∘ f ∘ e of the backbone."""

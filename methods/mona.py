@@ -43,7 +43,14 @@ class Mona(Method):
     needs_source = True
     presets = {
         "default": {},
-        "paper": {"train_predictor": False, "meta_gradient": "exact", "warmup_epochs": 5, "epochs": 10, "lr": 3e-5},
+        "paper": {
+            "train_predictor": False,
+            "meta_gradient": "exact",
+            "warmup_epochs": 5,
+            "epochs": 10,
+            "lr": 3e-5,
+            "model.dense_head": "pooled",
+        },
     }
 
     meta_gradient: Literal["exact", "finite_difference", "first_order"] = option(

@@ -182,6 +182,12 @@ class Task:
     """Known defects of the official files or of the published evaluation, in words."""
     paper_metric: str | None = None
     """The score under the `paper` protocol where published code computes another; None: the same as `metric`."""
+    paper_loss: str | None = None
+    """The training loss under `paper` where published code has another; None: the same as `loss`."""
+    paper_more_metrics: tuple[str, ...] | None = None
+    """Also computed under `paper`, where its targets are in other units; None: `metric` and `more_metrics`."""
+    paper_recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Settings under `paper` where published code computes something else than its own `recipe` says."""
 
     @property
     def dims(self) -> int:

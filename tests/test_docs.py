@@ -11,13 +11,16 @@ import argparse
 import importlib
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench import registry, settings, studies
+from bench import plan, registry, settings, studies
 from bench.cli import VERBS, main
+from bench.cli.selection import selection
 from bench.models.backbones import BACKBONES
+from bench.plan import overrides_of
 from tests.record_factory import make_record, make_store
 
 ROOT = Path(__file__).parent.parent
@@ -173,3 +176,21 @@ def test_the_scores_of_both_protocols_in_the_page_are_those_of_the_tasks():
         assert (strict[0], paper[0]) == (task.metric, task.paper_metric or task.metric), name
         assert tuple(more) == (() if task.more_metrics == pde_set else task.more_metrics), name
     assert all(tasks[name].paper_metric is None for name in set(tasks) - set(named)), "the other PDE tasks"
+
+
+def test_plan_run_and_status_of_a_published_table_speak_of_the_same_cells():
+    lines = [c for c in commands(ROOT / "docs" / "reproducing-a-table.md") if "mona.preset=paper" in c]
+    assert [words(c)[0] for c in lines] == ["plan", "run", "status"]
+    chosen = [replace(selection(parsed(c)), official_only=False, allow_random_weights=True) for c in lines]
+    ids = [[cell.id for cell in plan.cells(one, ROOT / "data")] for one in chosen]
+    assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 4 * 3 * len(registry.suites()["pdebench"])
+
+
+def test_the_published_head_comes_with_the_protocol_and_with_the_preset_of_mona():
+    changed = {
+        protocol: dict(overrides_of("advection", "mona", "published", protocol, (("mona.preset", "paper"),)))
+        for protocol in ("strict", "paper")
+    }
+    assert changed["strict"]["model.dense_head"] == "pooled" and "model.dense_head" not in changed["paper"]
+    explicit = (("mona.preset", "paper"), ("model.dense_head", "linear"))
+    assert "model.dense_head" not in dict(overrides_of("advection", "mona", "published", "strict", explicit))

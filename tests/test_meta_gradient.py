@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench.settings import resolve
 from methods import meta_gradient as meta
 from methods.embedder_warmup import EmbedderWarmup
 from methods.meta_gradient import BiLevel, meta_gradient
@@ -201,8 +202,9 @@ def test_a_small_source_batch_takes_some_of_many_classes():
 
 
 def test_the_presets_are_documented_and_valid():
-    for name, values in Mona.presets.items():
+    for name in Mona.presets:
         assert f"Preset `{name}`" in (Mona.__doc__ or "")
-        Mona(**values).check()
-    assert Mona(**Mona.presets["default"]) == Mona()
-    assert not Mona(**Mona.presets["paper"]).train_predictor
+        resolve(Mona, {"method.preset": name}).method.check()
+    assert resolve(Mona, {"method.preset": "default"}) == resolve(Mona)
+    paper = resolve(Mona, {"method.preset": "paper"})
+    assert not paper.method.train_predictor and paper.model.dense_head == "pooled"

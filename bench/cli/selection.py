@@ -9,7 +9,8 @@ from typing import Any
 
 from bench import data
 from bench.errors import UsageError
-from bench.plan import PROFILES, PROTOCOLS, RETRY, Cell, Places, Selection, cells, split_roles
+from bench.plan import PROFILES, RETRY, Cell, Places, Selection, cells, split_roles
+from bench.protocols import PROTOCOLS
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
