@@ -1,7 +1,8 @@
 """Published numbers, in a table of their own, beside results of the same protocol on official data and nowhere else.
 
 published.csv has one line per number with its source. A number is `primary` where the table that first printed it was
-seen, `secondary` where somebody quotes it. What no source shows stays empty.
+seen, `secondary` where somebody quotes it; `digitised` where it was read off a drawing's bars (about 1 %). What no source
+shows stays empty. Rows of another protocol (PDEBench's rollouts, arms that ORCA quotes) are kept and never shown.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "0-1 error %": ("error",),
     "relative L2": ("relative_l2",),
     "nRMSE": ("nrmse",),
+    "MAE_8": ("mae8_paper",),
+    "1-AUROC (thresholded)": ("balanced_error_paper",),
+    "1-AUROC": ("one_minus_auroc_chunks",),
+    "1-mAP": ("one_minus_map",),
+    "1-F1": ("f1_error_windows_chunks",),
 }
 """Metric in published.csv -> how the names of the same metric begin here (chunked variants carry a suffix)."""
 
@@ -105,7 +111,7 @@ def _published(
 
 
 def _cell(line: Mapping[str, str]) -> Cell:
-    marks = ("secondary",) if line["status"] == "secondary" else ()
+    marks = ("secondary",) * (line["status"] == "secondary") + ("digitised",) * (line["kind"] == "digitised")
     n = int(line["n_seeds"]) if line["n_seeds"] else 0
     spread = f" ± {line['std']}" if line["std"] else ""
     text = f"{line['value']}{spread}{f' ({n})' if n else ''}"

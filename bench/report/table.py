@@ -15,10 +15,11 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "trivial": ("†", "does not beat the trivial predictor"),
     "partial": ("‡", "some seeds failed, as said in the cell; the mean is over the others"),
     "random": ("§", "the encoder started from random weights"),
+    "digitised": ("≈", "read off the bars of a drawing: two digits, about 1 %"),
     "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),
 }
 """Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
-TEX_MARKS = {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "*": r"$^{*}$"}
+TEX_MARKS = {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "*": r"$^{*}$", "≈": r"$^{\approx}$"}
 GREEK_LETTERS = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
 GREEK_NAMES = """
 alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega
@@ -36,6 +37,7 @@ TEX = (
         "–": "--",
         "Å": r"\AA{}",
         "±": r"$\pm$",
+        "≈": r"$\approx$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
         "×": r"$\times$",
