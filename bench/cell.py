@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -12,10 +11,10 @@ from typing import Any
 
 import torch
 
-from bench import cost, machine, plan, registry
+from bench import cost, faults, machine, plan, registry
 from bench.analysis.observe import Observer
 from bench.batches import Loader, torch_seed
-from bench.checkpoint import Checkpoints
+from bench.checkpoint import Checkpoints, Unfit
 from bench.context import CellContext
 from bench.draft import begin, draft_of, fail, now, status_of
 from bench.loading import load_data
@@ -34,9 +33,6 @@ from tasks.contract import Data
 from tasks.losses import LOSSES
 from tasks.metrics import METRICS
 
-NOT_THE_CELLS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""A disk that is full or read-only: no record says `failed`, the checkpoints stay, and the next run goes on from them."""
-
 
 def run(
     cell: Cell,
@@ -49,11 +45,13 @@ def run(
     """Run a cell and write its record; a failure is a record too. `command` is what the user typed.
 
     Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt and `passthrough` exceptions leave the
-    checkpoints in place and propagate; so does OSError where the disk is full or read-only.
+    checkpoints in place and propagate; so does an OSError that is the machine's fault (`faults`). Only a record `done`
+    makes checkpoints superfluous.
     """
     store = Store(places.results_dir)
     work = store.work(cell.id)
     draft = begin(cell, work, runtime, command)
+    _forget_earlier_attempts(store, draft)
     curves: dict[str, Any] = {}
     retries: dict[str, Any] = {}
     while True:
@@ -62,10 +60,16 @@ def run(
                 curves = _run(cell, places, {**runtime, **retries}, draft, progress or (lambda word: None))
         except passthrough:
             raise
+        except Unfit as error:
+            # The model may hold half of it by now: build it anew, and go on from the checkpoint before, or from none.
+            faults.warn(str(error))
+            Checkpoints(work).set_aside(error.path)
+            continue
         # Whatever task, method or library code raises belongs into the cell's record, and the other cells go on.
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in NOT_THE_CELLS_FAULT:
-                raise
+            fault = faults.of_machine(error)
+            if fault is not None:
+                raise fault from error
             status = status_of(error)
             if (
                 status == "out_of_memory"
@@ -79,8 +83,7 @@ def run(
     draft["end"] = now()
     store.write(draft, curves)
     if draft["status"] == "done":
-        cost.remember(draft, store)
-    _clear(work)
+        _conclude(draft, store, work)
     return draft
 
 
@@ -323,8 +326,26 @@ def _parameters(model: torch.nn.Module) -> dict[str, int]:
     return {"total": count(model), **parts}
 
 
-def _clear(work: Path) -> None:
-    """Remove what a finished cell no longer needs; its claim is the launcher's."""
-    for pattern in ("checkpoint*.pt", "best-*.pt", "features-*.npz", "attempts"):
-        for path in work.glob(pattern):
+def _forget_earlier_attempts(store: Store, draft: Record) -> None:
+    """Remove the checkpoints of an attempt that ended in a record, if that is `done` or was made by other code."""
+    before = store.get(draft)
+    if before is None or (before["status"] != "done" and before["code"] == draft["code"]):
+        return
+    recorded = store.path(draft).stat().st_mtime_ns
+    for path in Checkpoints(store.work(draft["id"])).files():
+        if path.stat().st_mtime_ns <= recorded:  # later ones are of an attempt to replace the record
+            path.unlink()
+
+
+def _conclude(record: Record, store: Store, work: Path) -> None:
+    """Keep a finished cell's speed and remove what it no longer needs; its claim is the launcher's.
+
+    The record is written: nothing that goes wrong here may say otherwise.
+    """
+    try:
+        cost.remember(record, store)
+        for path in Checkpoints(work).files():
             path.unlink(missing_ok=True)
+        (work / "attempts").unlink(missing_ok=True)
+    except OSError as error:
+        faults.warn(f"the record is written, tidying up after it failed: {error}")

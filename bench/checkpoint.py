@@ -1,17 +1,70 @@
-"""Checkpoints on disk: whole or not there, checked when read, with the one before to fall back to. Never unpickles code."""
+"""A run's state, and checkpoints of it on disk: whole or not there, checked when read, with the one before to fall back to. Never unpickles code."""
 
 from __future__ import annotations
 
 import io
 import os
+import pickle
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import faults
+
 MAGIC = b"bench-checkpoint 1 "
+
+
+@dataclass
+class State:
+    """All that a run has become so far, apart from model, optimiser and random generators."""
+
+    finished: list[str] = field(default_factory=list)
+    """Names of the phases that are over."""
+    phase: str | None = None
+    epoch: int = 0
+    """Whole epochs of the current phase that are over."""
+    group: int = 0
+    """Optimiser steps of the current epoch that are over."""
+    phase_steps: int = 0
+    phase_seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    steps: dict[str, int] = field(default_factory=lambda: {"stage1": 0, "stage2": 0})
+    """Optimiser steps by stage."""
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("stage1", "stage2", "eval", "analysis"), 0.0)
+    )
+    samples: int = 0
+    """Training samples that stage 2 has seen."""
+    metered_seconds: float = 0.0
+    """Seconds of stage 2 in which the load of the device was read."""
+    busy_seconds: float = 0.0
+    """The same, times the load."""
+    curves: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"stage1": [], "stage2": []})
+    best_epoch: int | None = None
+    best_val: float | None = None
+    """Validation score at `best_epoch`, in the metric's own direction."""
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> State:
+        """The state that a checkpoint holds; ValueError if it is another's, or none."""
+        for name, default in asdict(cls()).items():
+            value = plain[name]
+            kind = (int, float, str, type(None)) if default is None else type(default)
+            if not isinstance(value, kind) or (isinstance(value, dict) and set(value) != set(default)):
+                raise ValueError(f"its {name} is {value!r:.60}")
+        return cls(**plain)
+
+
+class Unfit(ValueError):
+    """A checkpoint that is whole but does not fit this cell, or no longer; `path` is its file."""
+
+    def __init__(self, path: Path, reason: object):
+        super().__init__(f"{path.name} is passed over, it does not fit this cell: {reason}")
+        self.path = path
 
 
 def save_checked(path: Path, content: Mapping[str, Any]) -> None:
@@ -48,14 +101,20 @@ def load_checked(path: Path) -> dict[str, Any]:
     return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
 
 
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, KeyError, EOFError, TypeError, AttributeError, IndexError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading a file raises that is damaged or holds something else."""
+
+
 class Checkpoints:
     """The checkpoints of one cell: the newest, the one before it, and the weights that were best on validation."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.newest, self.previous = folder / "checkpoint.pt", folder / "checkpoint.previous.pt"
-        self.problems: list[str] = []
-        """Checkpoints that could not be read, in words, for the record's log."""
+        self.loaded: Path | None = None
+        """The file that `load` took its answer from."""
 
     def save(self, content: Mapping[str, Any], best: tuple[int, Mapping[str, torch.Tensor]] | None) -> None:
         """Save a state; `best` is (epoch, weights), written first and only when that epoch's are not there yet."""
@@ -72,7 +131,10 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None] | None:
-        """(state, best weights) of the newest checkpoint that is whole, or None; `problems` says what was passed over."""
+        """(state, best weights) of the newest checkpoint that is whole, or None; says which it passes over.
+
+        A disk that fails raises OSError: the checkpoint may be good, and the training in it must not be lost.
+        """
         for path in (self.newest, self.previous):
             if not path.exists():
                 continue
@@ -82,11 +144,22 @@ class Checkpoints:
                 best = None
                 if epoch is not None and content["has_best"]:
                     best = load_checked(self._best(epoch))["weights"]
+            except UNREADABLE as error:
+                if faults.of_machine(error) is not None:
+                    raise
+                faults.warn(f"{path.name} is passed over: {first_line(error)}")
+            else:
+                self.loaded = path
                 return content, best
-            # A damaged zip or a missing best file: whatever the reader says, the one before is tried.
-            except (OSError, ValueError, RuntimeError, KeyError, EOFError) as error:
-                self.problems.append(f"{path.name}: {error}")
         return None
+
+    def files(self) -> list[Path]:
+        """All that training has left here, checkpoints and the features of analyses."""
+        return [p for pattern in ("checkpoint*.pt", "best-*.pt", "features-*.npz") for p in self.folder.glob(pattern)]
+
+    def set_aside(self, path: Path) -> None:
+        """Take a checkpoint out of the way that does not fit, without losing it."""
+        path.replace(self.folder / f"checkpoint.unfit{path.stat().st_mtime_ns}.pt")
 
     def _best(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch}.pt"
@@ -94,5 +167,18 @@ class Checkpoints:
     def _epochs_needed(self) -> list[int]:
         try:
             return [e for e in [load_checked(self.previous)["state"]["best_epoch"]] if e is not None]
-        except (OSError, ValueError):
+        except UNREADABLE:
             return []
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the pages that torch adds."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def refuse_other_shapes(given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """ValueError unless both hold tensors of the same names and shapes."""
+    bad = sorted(name for name in {*given, *wanted} if name not in given or name not in wanted
+                 or given[name].shape != wanted[name].shape)  # fmt: skip
+    if bad:
+        raise ValueError(f"names or shapes differ at {', '.join(bad[:3])}")

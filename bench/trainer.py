@@ -11,16 +11,16 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench import machine
+from bench import faults, machine
 from bench.batches import Loader, order, torch_seed
 from bench.budget import Span, span_of
-from bench.checkpoint import Checkpoints
+from bench.checkpoint import UNREADABLE, Checkpoints, State, Unfit, first_line, refuse_other_shapes
 from bench.settings import TrainerSettings
 from bench.steps import Gradient, Group, Steps, accumulate
 
@@ -34,37 +34,6 @@ TALK_SECONDS = 2.0
 
 class Diverged(ArithmeticError):
     """The training loss stopped being a finite number: in which phase, at which epoch."""
-
-
-@dataclass
-class State:
-    """All that a run has become so far, apart from model, optimiser and random generators."""
-
-    finished: list[str] = field(default_factory=list)
-    """Names of the phases that are over."""
-    phase: str | None = None
-    epoch: int = 0
-    """Whole epochs of the current phase that are over."""
-    group: int = 0
-    """Optimiser steps of the current epoch that are over."""
-    phase_steps: int = 0
-    phase_seconds: float = 0.0
-    epoch_seconds: float = 0.0
-    steps: dict[str, int] = field(default_factory=lambda: {"stage1": 0, "stage2": 0})
-    """Optimiser steps by stage."""
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("stage1", "stage2", "eval", "analysis"), 0.0)
-    )
-    samples: int = 0
-    """Training samples that stage 2 has seen."""
-    metered_seconds: float = 0.0
-    """Seconds of stage 2 in which the load of the device was read."""
-    busy_seconds: float = 0.0
-    """The same, times the load."""
-    curves: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"stage1": [], "stage2": []})
-    best_epoch: int | None = None
-    best_val: float | None = None
-    """Validation score at `best_epoch`, in the metric's own direction."""
 
 
 def optimizer_for(settings: TrainerSettings, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -126,11 +95,11 @@ class Trainer:
         if name in state.finished:
             return
         if state.phase not in (None, name):
-            raise RuntimeError(f"phase {name!r} was reached, but the checkpoint is inside of {state.phase!r}")
+            raise self._unfit(f"it is inside of phase {state.phase!r}, and {name!r} comes first")
         moving = self._freeze_all_but(parameters)
         optimizer = optimizer_for(settings, moving, lr)
         if state.phase == name and self._optimizer_state is not None:
-            optimizer.load_state_dict(dict(self._optimizer_state))
+            self._restore_optimizer(optimizer, self._optimizer_state)
         self._optimizer_state, state.phase = None, name
         used_steps = sum(state.steps.values()) - state.phase_steps
         used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
@@ -260,20 +229,29 @@ class Trainer:
         return time.monotonic() - self._last_save >= self.settings.checkpoint_seconds
 
     def save(self, optimizer: torch.optim.Optimizer) -> None:
-        """Write a checkpoint of everything that the next step depends on."""
+        """Write a checkpoint of everything that the next step depends on.
+
+        A disk that fails or is full costs this checkpoint, not the training: the next one may succeed.
+        """
+        device = self.train.device
         content = {
             "state": asdict(self.state),
             "model": self.model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "sums": self._sums,
             "rng": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "has_best": self.best_weights is not None,
         }
         best = None
         if self.best_weights is not None and self.state.best_epoch is not None:
             best = (self.state.best_epoch, self.best_weights)
-        self.checkpoints.save(content, best)
+        try:
+            self.checkpoints.save(content, best)
+        except OSError as error:
+            if faults.of_machine(error) is None:
+                raise
+            faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
         self._last_save = time.monotonic()
 
     def _restore(self) -> None:
@@ -281,9 +259,36 @@ class Trainer:
         if loaded is None:
             return
         content, self.best_weights = loaded
-        self.state = State(**content["state"])
-        self.model.load_state_dict(content["model"])
-        self._optimizer_state, self._sums = content["optimizer"], content["sums"]
-        torch.set_rng_state(content["rng"])
-        if content["rng_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["rng_cuda"])
+        try:
+            self.state = State.of(content["state"])
+            self.model.load_state_dict(content["model"])
+            if self.best_weights is not None:
+                refuse_other_shapes(self.best_weights, self.model.state_dict())
+            self._optimizer_state, self._sums = content["optimizer"], dict(content["sums"])
+            torch.set_rng_state(content["rng"])
+            self._restore_device_rng(content)
+        except UNREADABLE as error:
+            raise self._unfit(first_line(error)) from error
+
+    def _restore_device_rng(self, content: Mapping[str, Any]) -> None:
+        """The device's random state. Checkpoints of old hold those of all GPUs that their machine had."""
+        device = self.train.device
+        state, all_states = content.get("rng_device"), content.get("rng_cuda") or []
+        if state is None and all_states:
+            state = all_states[min(device.index or 0, len(all_states) - 1)]
+        if state is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state, device)
+
+    def _restore_optimizer(self, optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
+        try:
+            optimizer.load_state_dict(dict(plain))
+            for parameter, of_parameter in optimizer.state.items():
+                tensors = {name: t for name, t in of_parameter.items() if isinstance(t, torch.Tensor) and t.ndim}
+                refuse_other_shapes(tensors, dict.fromkeys(tensors, parameter))
+        except UNREADABLE as error:
+            raise self._unfit(f"optimiser: {first_line(error)}") from error
+
+    def _unfit(self, reason: str) -> Exception:
+        """The error for what a checkpoint holds; without one, it is the method that is wrong."""
+        path = self.checkpoints.loaded
+        return RuntimeError(reason) if path is None else Unfit(path, reason)

@@ -107,11 +107,13 @@ def test_twenty_kills_of_a_process_that_claims_and_releases(tmp_path):
 
 @pytest.fixture
 def small_disk(request, tmp_path) -> Iterator[Path]:
-    """A file system of 1 MiB, or of as many as the test's parameter says."""
+    """A file system of 1 MiB, or as the test's parameter says."""
     folder = tmp_path / "small"
     folder.mkdir()
-    size = f"size={getattr(request, 'param', 1)}m"
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=False, capture_output=True)
+    options = getattr(request, "param", "size=1m")
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False, capture_output=True
+    )
     if made.returncode:
         pytest.skip(f"mounting a tmpfs is not permitted here: {made.stderr.decode().strip()}")
     yield folder

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
+import io
+import os
+import re
+import resource
+import shutil
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +22,7 @@ from torch import nn
 
 from bench.batches import Loader, order, rng
 from bench.budget import span_of
-from bench.checkpoint import Checkpoints, load_checked, save_checked
+from bench.checkpoint import Checkpoints, Unfit, load_checked, save_checked
 from bench.settings import TrainerSettings
 from bench.trainer import Diverged, Trainer, accumulate, warmup_decay
 from methods.contract import MethodError
@@ -105,15 +113,14 @@ def test_being_killed_twice_is_no_worse_than_once(tmp_path):
     assert same(train(tmp_path / "again")[1], model)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     _, model = train(tmp_path / "whole")
     with pytest.raises(Killed):
         train(tmp_path / "hurt", kill_at=20)
     newest = tmp_path / "hurt" / "checkpoint.pt"
     newest.write_bytes(newest.read_bytes()[:-100])
-    trainer, again = train(tmp_path / "hurt")
-    assert same(again, model)
-    assert any("damaged" in problem for problem in trainer.checkpoints.problems)
+    assert same(train(tmp_path / "hurt")[1], model)
+    assert re.search(r"checkpoint.pt is passed over: .*damaged", capsys.readouterr().err)
 
 
 def test_a_checkpoint_with_a_flipped_bit_is_noticed(tmp_path):
@@ -125,23 +132,143 @@ def test_a_checkpoint_with_a_flipped_bit_is_noticed(tmp_path):
         load_checked(tmp_path / "c.pt")
 
 
-def test_a_checkpoint_never_runs_code(tmp_path):
-    import pickle
+def enveloped(content) -> bytes:
+    """A whole checkpoint file of any content."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    payload = buffer.getvalue()
+    return b"bench-checkpoint 1 " + f"{zlib.crc32(payload):08x} {len(payload):016x}\n".encode() + payload
 
-    class Payload:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "pwned"), "w"))
 
-    buffer = tmp_path / "raw"
-    torch.save({"state": Payload()}, buffer)
-    import zlib
+class Payload:
+    """Opens a file when it is unpickled by something that runs code."""
 
-    payload = buffer.read_bytes()
-    head = b"bench-checkpoint 1 " + f"{zlib.crc32(payload):08x} {len(payload):016x}\n".encode()
-    (tmp_path / "checkpoint.pt").write_bytes(head + payload)
-    with pytest.raises(pickle.UnpicklingError):
-        load_checked(tmp_path / "checkpoint.pt")
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_checkpoint_never_runs_code_and_is_passed_over(tmp_path, capsys):
+    (tmp_path / "checkpoint.pt").write_bytes(enveloped({"state": Payload(tmp_path / "pwned")}))
+    assert Checkpoints(tmp_path).load() is None
+    assert "checkpoint.pt is passed over" in capsys.readouterr().err
     assert not (tmp_path / "pwned").exists()
+
+
+FOREIGN = {
+    "list": lambda c: [1, 2],
+    "empty": lambda c: {},
+    "no_weights": lambda c: c | {"model": {}},
+    "other_shapes": lambda c: c | {"model": {k: v[:1] for k, v in c["model"].items()}},
+    "unknown_key_of_state": lambda c: c | {"state": c["state"] | {"surprise": 1}},
+    "state_lacks_a_key": lambda c: c | {"state": {k: v for k, v in c["state"].items() if k != "steps"}},
+    "text_for_a_number": lambda c: c | {"state": c["state"] | {"epoch": "two"}},
+    "other_phase": lambda c: c | {"state": c["state"] | {"phase": "prologue"}},
+    "other_optimiser": lambda c: c | {"optimizer": {"state": {}, "param_groups": []}},
+    "moments_of_other_shapes": lambda c: c | {"optimizer": c["optimizer"] | {"state": {
+        k: {n: t[..., :1] if t.ndim else t for n, t in v.items()} for k, v in c["optimizer"]["state"].items()}}},
+    "random_state_too_short": lambda c: c | {"rng": c["rng"][:7]},
+    "sums_are_a_number": lambda c: c | {"sums": 3},
+}  # fmt: skip
+
+
+def resume(folder):
+    """Train as a cell does: what does not fit is set aside, and all is built anew."""
+    while True:
+        try:
+            return train(folder)
+        except Unfit as error:
+            Checkpoints(folder).set_aside(error.path)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    with pytest.raises(Killed):
+        train(folder, kill_at=20)
+    return folder
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+@pytest.mark.parametrize("both", [False, True], ids=["newest", "both"])
+def test_a_whole_checkpoint_of_something_else_is_passed_over(tmp_path, killed, how, both):
+    _, model = train(tmp_path / "whole")
+    folder = Path(shutil.copytree(killed, tmp_path / "foreign"))
+    for name in ("checkpoint.pt", "checkpoint.previous.pt")[: 1 + both]:
+        content = load_checked(folder / name)
+        (folder / name).write_bytes(enveloped(FOREIGN[how](content)))
+    assert same(resume(folder)[1], model)
+
+
+def test_best_weights_of_something_else_are_not_found_out_at_the_end(tmp_path, killed):
+    whole, _ = train(tmp_path / "whole")
+    folder = Path(shutil.copytree(killed, tmp_path / "foreign"))
+    for path in folder.glob("best-*.pt"):
+        path.write_bytes(enveloped({"weights": {}}))
+    resumed, _ = resume(folder)
+    assert all(torch.equal(resumed.best_weights[k], whole.best_weights[k]) for k in whole.best_weights)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EMFILE])
+def test_a_passing_fault_of_the_disk_costs_one_checkpoint(tmp_path, monkeypatch, capsys, number):
+    _, model = train(tmp_path / "whole")
+    calls, fsync = [], os.fsync
+
+    def fails_once(handle):
+        calls.append(handle)
+        if len(calls) == 4:
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    assert same(train(tmp_path / "hurt")[1], model)
+    said = capsys.readouterr().err
+    assert said.count("no checkpoint could be written") == 1 and os.strerror(number) in said
+    assert Checkpoints(tmp_path / "hurt").load() is not None
+    assert not list((tmp_path / "hurt").glob(".*"))
+
+
+def test_a_limit_on_the_size_of_files_costs_the_checkpoints_only(tmp_path, capsys):
+    _, model = train(tmp_path / "whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        assert same(train(tmp_path / "limited")[1], model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.strerror(errno.EFBIG) in capsys.readouterr().err
+
+
+def test_a_disk_that_fails_while_a_checkpoint_is_read_loses_no_training(tmp_path, killed, monkeypatch):
+    folder = Path(shutil.copytree(killed, tmp_path / "there"))
+
+    def fails(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.checkpoint.load_checked", fails)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            train(folder)
+    assert Checkpoints(folder).load() is not None
+
+
+def test_a_checkpoint_of_a_machine_with_eight_gpus_resumes_with_one(tmp_path, killed, monkeypatch):
+    """The format of old holds every GPU's random state; the cell's own is taken, and no GPU is asked for another."""
+    folder = Path(shutil.copytree(killed, tmp_path / "there"))
+    content = load_checked(folder / "checkpoint.pt")
+    states = [torch.full((16,), k, dtype=torch.uint8) for k in range(8)]
+    given = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: given.append((int(state[0]), device)))
+    trainer, _ = train(tmp_path / "fresh")
+    for device, expected in (("cuda:0", 0), ("cuda:3", 3), ("cuda", 0), ("cuda:9", 7)):
+        trainer.train.device = torch.device(device)
+        trainer._restore_device_rng(content | {"rng_cuda": states})
+        assert given.pop() == (expected, torch.device(device))
+    trainer.train.device = CPU
+    trainer._restore_device_rng(content | {"rng_cuda": states})
+    assert given == []
 
 
 @given(st.integers(1, 12), st.integers(1, 12))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import faults
 from bench.launch.claim import Held, acquire, replace_quickly
 from bench.launch.progress import Progress, Reporter, duration
 from bench.plan import Cell, Places
@@ -71,7 +72,7 @@ class Result:
 
     cell: Cell
     outcome: str
-    """A record's status; `skipped` (somebody else runs it or has run it); `unwritten` (no record could be written)."""
+    """A record's status; `skipped` (somebody else runs it or has run it); `unwritten` (the machine's fault: no record)."""
     message: str = ""
     record: Record | None = None
 
@@ -145,8 +146,8 @@ def _of_newer_version(store: Store, cell: Cell) -> str | None:
 
 
 def _unwritten(cell: Cell, error: OSError) -> Result:
-    """The disk is full or read-only: there is no record to say it, so the run does; what was checkpointed is kept."""
-    return Result(cell, "unwritten", f"{type(error).__name__}: {error}")
+    """A fault of the machine: there is no record to say it, so the run does; what was checkpointed is kept."""
+    return Result(cell, "unwritten", f"{error}: {faults.advice(error)}")
 
 
 def ended(cell: Cell, store: Store, record: Record) -> Result:
@@ -174,7 +175,11 @@ def record_failure(cell: Cell, job: Job, status: str, error: BaseException) -> R
     try:
         record = runner.failure_record(cell, job.places(), job.runtime, status, error, job.command)
     except OSError as problem:
-        return Result(cell, "unwritten", f"{status} ({error}), and no record could be written: {problem}")
+        return Result(
+            cell,
+            "unwritten",
+            f"{status} ({error}), and no record could be written: {problem}: {faults.advice(problem)}",
+        )
     return ended(cell, job.store, record)
 
 
