@@ -45,8 +45,7 @@ def run(
     """Run a cell and write its record; a failure is a record too. `command` is what the user typed.
 
     Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt and `passthrough` exceptions leave the
-    checkpoints in place and propagate; so does an OSError that is the machine's fault (`faults`). Only a record `done`
-    makes checkpoints superfluous.
+    checkpoints in place and propagate; so does an OSError that is the machine's fault. Only `done` removes checkpoints.
     """
     store = Store(places.results_dir)
     work = store.work(cell.id)
