@@ -8,7 +8,7 @@ Layout below the results folder:
     <task>.<method>.<backbone>.s<seed>.<id>.safetensors   weights, only where `analysis.keep_weights` asked for them
     work/<id>/                                            checkpoints, claim, log of a cell that has not ended
 
-The folder is the only state: no index can disagree with it. Files that cannot be read are reported, never fatal.
+The folder is the only state: no index can disagree with it. Files that cannot be read are set aside by name, never fatal.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import SetupError
-from bench.record import Record, check
+from bench.files import read_file
+from bench.layout import Curves
+from bench.record import Record, Shared, check
+from bench.schema import checker
 
 SIDECARS = (".curves.json", ".npz", ".safetensors")
+LARGEST_RECORD, LARGEST_CURVES = 16 << 20, 256 << 20
+"""Bytes. A record is some 10 kB, curves some 150 bytes an epoch."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -91,39 +96,40 @@ class Store:
 
     def write(self, record: Record, curves: Mapping[str, Any] | None = None) -> Path:
         """Check and write a record; its curves go first, so that a record never points to a missing file."""
-        check(record)
+        written = to_json(record)
+        check(json.loads(written))  # what a reader will see: tuples as lists, numbers of any library as plain ones
         if curves is not None:
             write_atomically(self.sidecar(record, ".curves.json"), to_json(curves))
         path = self.path(record)
-        write_atomically(path, to_json(record))
+        write_atomically(path, written)
         return path
 
-    def read(self, path: Path) -> Record:
-        """The record in `path`; ValueError with the reason if it is not one."""
-        try:
-            record = json.loads(path.read_bytes())
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"not JSON ({error}): truncated or edited; delete it to rerun the cell") from None
-        check(record)
+    def read(self, path: Path, shared: Shared | None = None) -> Record:
+        """The record in `path`; ValueError with the reason if it is not one. `shared` saves memory over many."""
+        record = _json(read_file(path, LARGEST_RECORD), "delete it to rerun the cell")
+        check(record, shared)
         expected = self.stem(record)
-        if path.stem != expected:
+        if path.name != f"{expected}.json":
             raise ValueError(f"is called {path.name} but holds the record of {expected}")
         return record
 
     def get(self, cell: Mapping[str, Any]) -> Record | None:
         """The record of `cell`, or None if there is none or it cannot be read."""
-        path = self.path(cell)
-        if not path.exists():
-            return None
         try:
-            return self.read(path)
+            return self.read(self.path(cell))
+        except FileNotFoundError:
+            return None
         except ValueError:
             return None  # `scan` and `bench doctor` report it; the cell counts as missing and is run again
 
     def curves(self, record: Record) -> dict[str, Any]:
-        """Losses and scores by epoch of a record; {} if it has none."""
-        path = self.sidecar(record, ".curves.json")
-        return json.loads(path.read_bytes()) if path.exists() else {}
+        """Losses and scores by epoch of a record; {} if it has none, ValueError if what is there is something else."""
+        try:
+            curves = _json(read_file(self.sidecar(record, ".curves.json"), LARGEST_CURVES), "delete it")
+        except FileNotFoundError:
+            return {}
+        checker(Curves)(curves, "curves")
+        return curves
 
     def files(self) -> Iterator[Path]:
         """Every file that should be a record."""
@@ -135,14 +141,20 @@ class Store:
             if not name.endswith(SIDECARS):
                 yield self.folder / name
 
-    def scan(self) -> tuple[list[Record], list[Problem]]:
-        """All records, and all files that are not readable ones."""
-        records, problems = [], []
+    def scan(self, keys: Collection[str] | None = None) -> tuple[list[Record], list[Problem]]:
+        """All records, and all files that are not readable ones.
+
+        With `keys` a record is reduced to them: of many thousands, that decides the memory. What several records have in
+        common (settings, packages, ...) is one object in all of them, so nothing in them may be changed.
+        """
+        records, problems, shared = [], [], Shared()
         for path in self.files():
             try:
-                records.append(self.read(path))
+                record = self.read(path, shared)
             except (ValueError, OSError) as error:
                 problems.append(Problem(path, str(error)))
+                continue
+            records.append(record if keys is None else {key: record[key] for key in keys})
         return records, problems
 
     def delete(self, record: Mapping[str, Any]) -> None:
@@ -160,6 +172,18 @@ class Store:
                 f"results folder {self.folder} has {free >> 20} MiB free, checkpoints and records need about "
                 f"{need_bytes >> 20} MiB: free some space or choose another folder with --results-dir"
             )
+
+
+def _json(data: bytes, cure: str) -> Any:
+    """`data` as JSON, strictly: NaN and infinity are none. ValueError with the reason, and what to do, if it is not."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no number of JSON")
+
+    try:
+        return json.loads(data, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error}): truncated or edited; {cure}") from None
 
 
 def ensure_writable(folder: Path, what: str, option: str) -> None:

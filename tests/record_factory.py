@@ -72,7 +72,7 @@ def make_record(**changes: Any) -> Record:
         "beats_trivial": None if score is None else (score > trivial_score) == higher and score != trivial_score,
         "data": {
             "fingerprint": "sha256:" + "ab" * 32,
-            "files": {"1D_Advection_Sols_beta0.4.hdf5": 123456},
+            "files": ["1D_Advection_Sols_beta0.4.hdf5"],
             "sizes": {"train": 80, "val": 10, "test": 10},
             "input_shape": [1, 256],
             "output_shape": [1, 256],

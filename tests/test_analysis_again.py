@@ -16,20 +16,23 @@ from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
 from bench.models.backbones import BACKBONES
 from bench.models.source import load_source_model
-from bench.record import RECORD
 from bench.settings import AnalysisSettings
 from bench.sources import SourceData, load_source
 from bench.store import Store
+from tests.record_factory import make_record
 
 
 def record(**changes):
-    """A finished cell's record with an empty value for everything that this test does not need."""
-    empty = {str: "", int: 0, dict: {}, bool: False}
-    base = {name: None if key.optional else copy.copy(empty[key.types[0]]) for name, key in RECORD.items()}
-    base |= {"schema": 1, "id": "abc", "task": "spherical", "method": "vanilla", "backbone": "swin_micro", "seed": 0}
-    base |= {"status": "done", "weights": "pretrained: x", "source": {"name": "fake", "fingerprint": "f"}}
-    base["settings"] = {"source.name": "digits", "source.corrupt": "none", "trainer.epochs": 3}
-    return base | changes
+    """A finished cell's record, as far as analyses read it."""
+    settings = {"source.name": "digits", "source.corrupt": "none", "trainer.epochs": 3}
+    base = {
+        "id": "abc",
+        "task": "spherical",
+        "backbone": "swin_micro",
+        "weights": "pretrained: x",
+        "settings": settings,
+    }
+    return make_record(**{**base, "source": {"name": "fake", "fingerprint": "f"}} | changes)
 
 
 def arrays():

@@ -75,7 +75,7 @@ def test_links_and_names_that_point_elsewhere_do_not_leave_the_folder(tmp_path):
     linked = make_record(seed=4)
     a.write(linked)
     a.sidecar(linked, ".npz").symlink_to(elsewhere.path(outside))
-    crafted = make_record(seed=5, task="../../escaped")
+    crafted = {**make_record(seed=5), "task": "../../escaped"}
     (a.folder / "crafted.json").write_text(json.dumps(crafted))
     merged = merge([a], Store(tmp_path / "out"))
     assert merged.copied == 1 and len(merged.problems) == 3

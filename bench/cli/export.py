@@ -18,7 +18,7 @@ from bench.store import Store, write_atomically
 
 HELP = "write all records as one table: csv, json or parquet"
 
-PLAIN = tuple(name for name, key in RECORD.items() if dict not in key.types)
+PLAIN = tuple(name for name, key in RECORD.items() if not key.nested)
 """Keys of a record that are one value; of the others, what is useful in a table gets columns of its own."""
 
 
