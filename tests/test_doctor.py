@@ -94,7 +94,8 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
         elif curves == "{":
             store.sidecar(record, ".curves.json").write_text(curves)
     store.write(make_record(seed=9, sidecars={"curves": "../../etc/passwd"}))
-    store.write(make_record(seed=10, sidecars={"curves": ["x"]}))
+    crafted = make_record(seed=10) | {"sidecars": {"curves": ["x"]}}
+    store.path(crafted).write_text(json.dumps(crafted))
     (store.folder / ".x.json.999999999.tmp").write_text("half")
     store.work("manifests").mkdir(parents=True)
     (store.work("manifests") / "20260101T000000-0123abcd.json").write_text("{}")
@@ -106,7 +107,7 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
         "not JSON",
         "is not there",
         "outside of the store",
-        "no file name",
+        "'sidecars.curves' is ['x'], expected text",
         "not a manifest",
         "1 cell with a checkpoint",
     ):

@@ -165,7 +165,7 @@ def test_a_done_cell_without_a_wanted_analysis_is_run_again(tmp_path):
     store = Store(tmp_path / "results")
     store.write(record_for(cell, analysis={}))
     assert plan.to_run(plan.plan([cell], store), analyses={"probe": True}) == [cell]
-    store.write(record_for(cell, analysis={"probe": {}}))
+    store.write(record_for(cell, analysis={"probe": {"skipped": "no body"}}))
     assert plan.to_run(plan.plan([cell], store), analyses={"probe": True}) == []
 
 

@@ -30,8 +30,11 @@ needs_browser = pytest.mark.skipif(
 def page():
     """A page with every kind of block, as text."""
     records = [
-        make_record(method=m, seed=s, score=score + 0.001 * s, analysis=make_analysis())
-        for m, score in (("vanilla", 0.3), ("mona", 0.2), ("a<b>&\"'", 0.25))
+        make_record(method=m, seed=s, score=score + 0.001 * s, overrides=overrides, analysis=make_analysis())
+        for m, score, overrides in (
+            *(("vanilla", 0.3, {}), ("mona", 0.2, {})),
+            ("orca", 0.25, {"method.mode": "a<b>&\"'"}),
+        )
         for s in (0, 1)
     ]
     records.append(make_record(method="linear", status="diverged"))
@@ -111,11 +114,11 @@ def test_tables_sort_without_a_console_error(tmp_path, page):
       return [up, down, names, heads[0].parentElement.getAttribute("aria-sort")].join(" / ");
     """
     answer, console = browse(tmp_path, page, script)
-    tool = "a&lt;b&gt;&amp;\"'"
+    tool = "orca[mode=a&lt;b&gt;&amp;\"']"
     trivial = "trivial predictor"
     assert answer == (
         f"{trivial},mona,{tool},vanilla,linear / {trivial},vanilla,{tool},mona,linear / "
-        f"{trivial},{tool},linear,mona,vanilla / ascending"
+        f"{trivial},linear,mona,{tool},vanilla / ascending"
     )
     assert console == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -200,9 +199,6 @@ def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path,
             name = record["sidecars"].get(kind)
             if name is None:
                 continue
-            if not isinstance(name, str):
-                yield store.path(record), f"names {name!r} as a sidecar, which is no file name"
-                continue
             path = store.folder / name
             if Path(name).name != name:
                 yield path, "its record names it outside of the store"
@@ -210,9 +206,9 @@ def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path,
                 yield path, "its record names it, and it is not there"
             elif kind == "curves":
                 try:
-                    json.loads(path.read_bytes())
-                except (ValueError, RecursionError) as error:
-                    yield path, f"not JSON ({error})"
+                    store.curves(record)
+                except (ValueError, OSError) as error:
+                    yield path, str(error)
 
 
 def _leftovers(store: Store) -> Iterator[Finding]:
