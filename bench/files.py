@@ -19,10 +19,13 @@ def read_file(path: Path, most: int) -> bytes:
         if error.errno == errno.ENXIO:
             raise ValueError("is no regular file") from None
         raise
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("is no regular file")
         if found.st_size > most:
             raise ValueError(f"has {found.st_size:,} bytes, expected at most {most:,}")
-        return file.read(most)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
