@@ -151,7 +151,7 @@ def test_names_of_tasks_that_lie_together_do_not_cover_each_other():
 def test_long_names_leave_the_axes_their_room():
     import warnings
 
-    methods = [f"a_method_with_a_name_{i}[trainer.lr=0.0001,trainer.epochs=60]" for i in range(18)]
+    methods = [f"a_method_with_a_name_{i}-trainer.lr-0.0001-trainer.epochs-60" for i in range(18)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns where a legend leaves an axis no room
         for made in figures(panel_of(*analysed(methods=methods, seeds=(0,)))).values():
