@@ -162,3 +162,26 @@ def test_a_job_that_is_out_of_time_is_requeued_resumes_and_at_last_is_recorded_a
 def test_senseless_options_of_an_executor_are_refused(words, said, capsys):
     assert main(["plan", "--tasks", "ecg", "--methods", "vanilla", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+BESIDE = """
+import sys
+from pathlib import Path
+from tests.fake_runner import make_cell
+from tests.test_launch_local import run_cells
+run_cells(Path(sys.argv[1]), make_cell(0))
+"""
+
+
+def test_workers_run_the_code_that_planned(tmp_path):
+    """Started as a command is, beside an older clone and modules of our names."""
+    for name in ("here/bench/__init__.py", "here/tasks.py", "here/methods/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('not ours')")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "command.py").write_text(BESIDE)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run(
+        [sys.executable, tmp_path / "bin" / "command.py", tmp_path], cwd=tmp_path / "here", env=env, check=True
+    )
+    assert Store(tmp_path / "results").get(make_cell(0).key())["status"] == "done"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench import cli, cost
 from bench.errors import SetupError, UsageError
-from bench.launch import manifest, profile, queue, resources, slurm, status
+from bench.launch import manifest, profile, queue, resources, sbatch, slurm, status
 from bench.launch.array import Array, arrays, share
 from bench.launch.claim import acquire
 from bench.launch.element import CellJob
@@ -252,12 +252,14 @@ def test_status_with_a_queue(tmp_path, monkeypatch):
         "7_2": queue.Entry("7_2", "CANCELLED", "node7", "n", "None"),
     }
     monkeypatch.setattr(queue, "squeue", lambda: entries)
+    written.log(0, "7_2").parent.mkdir(parents=True)
+    written.log(0, "7_2").write_text("srun: error: no memory\n")
     rows = {row.cell.seed: row for row in status.rows(job.store)}
     assert [(rows[i].status, rows[i].job) for i in range(4)] == [
         ("pending", "7_0"), ("pending", "7_1"), ("lost", "7_2"), ("lost", "7_3"),
     ]  # fmt: skip
     assert rows[0].detail == "Resources"
-    assert "cancelled" in rows[2].detail
+    assert "cancelled" in rows[2].detail and f"see {written.log(0, '7_2')}" in rows[2].detail
     assert "not in the queue" in rows[3].detail
 
 
@@ -267,6 +269,7 @@ def test_a_queue_that_does_not_answer_makes_nothing_lost_and_nothing_twice(tmp_p
     new_manifest(job.store, todo).submitted(0, ["7_0", "7_1"])
     run_one(todo[0], job)
     assert {row.cell: row.status for row in status.rows(job.store)} == {todo[0].cell: "done", todo[1].cell: "pending"}
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: "/usr/bin/" + name)
     with pytest.raises(SetupError, match="nothing was submitted"):
         slurm.submit(todo[1:], job, LaunchOptions(quiet=True))
     assert len(manifest.load_all(job.store)) == 1
@@ -314,9 +317,38 @@ def test_parameters_are_those_that_submitit_knows():
     from submitit.slurm.slurm import _get_default_parameters
 
     own = profile.SlurmOptions(partition="p", account="a", wckey="w")
-    chosen = slurm.parameters(Array(LARGE, ((Work(make_cell(0)),),), 245, 1), own, "n", "afterany:3")
+    chosen = sbatch.parameters(Array(LARGE, ((Work(make_cell(0)),),), 245, 1), own, "n", "afterany:3")
     assert set(chosen) <= set(_get_default_parameters())
     assert isinstance(chosen["time"], int)
+
+
+@pytest.mark.parametrize("here, said", [(None, "no sbatch here"), ("/usr/bin/x", "squeue does not answer")])
+def test_a_slurm_that_is_not_there_is_said_before_data_are_generated(tmp_path, monkeypatch, capsys, here, said):
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: here)
+    monkeypatch.setattr(queue, "squeue", lambda: None)
+    places = ["--results-dir", str(tmp_path / "r"), "--data-dir", str(tmp_path / "d")]
+    assert cli.main(["run", "--tasks", "ecg", "--profile", "tiny", "--executor", "slurm", *places]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "d").exists() or not any((tmp_path / "d").iterdir())
+
+
+def test_slurm_is_called_as_if_from_outside_of_an_allocation(monkeypatch):
+    inside = {"SLURM_JOB_ID": "7", "SLURM_MEM_PER_CPU": "100", "SLURM_CPU_BIND": "cores", "SBATCH_EXPORT": "NONE",
+              "SQUEUE_STATES": "FAILED", "CUDA_VISIBLE_DEVICES": "3"}  # fmt: skip
+    kept = {"SLURM_CONF": "/c", "SBATCH_ACCOUNT": "lab"}
+    for name, value in {**inside, **kept}.items():
+        monkeypatch.setenv(name, value)
+    seen = queue.environment()
+    assert kept.items() <= seen.items() and not seen.keys() & inside.keys()
+    assert seen["PATH"] == os.environ["PATH"]
+
+
+def test_what_a_site_says_of_memory_and_gpus_replaces_ours():
+    array = Array(LARGE, ((Work(make_cell(0)),),), 245, 1)
+    own = profile.SlurmOptions(sbatch={"mem-per-cpu": "4G", "gres": "gpu:a100:1"})
+    chosen = sbatch.parameters(array, own, "n", None)
+    assert not {"mem", "gpus_per_node"} & chosen.keys()
+    assert {"mem", "gpus_per_node"} <= sbatch.parameters(array, profile.SlurmOptions(), "n", None).keys()
 
 
 def test_folders_that_sbatch_cannot_take(tmp_path, monkeypatch):
@@ -329,5 +361,5 @@ def test_job_files_in_a_folder_that_others_can_change_are_refused(tmp_path):
     folder = tmp_path / "jobs"
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(slurm.SetupError, match="chmod go-w"), slurm._private_folder(folder / "a" / "0"):
+    with pytest.raises(SetupError, match="chmod go-w"), sbatch.private_folder(folder / "a" / "0"):
         pass

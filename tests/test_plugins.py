@@ -159,3 +159,27 @@ def test_a_plugin_cannot_take_a_name_that_is_taken(installed, tmp_path):
     (site / "bench_bitfit.py").write_text((site / "bench_bitfit.py").read_text().replace('"bitfit"', '"vanilla"'))
     listed = bench("list", "methods", path=site, cwd=tmp_path)
     assert "left out: vanilla" in listed.stdout and "the name is taken by methods/vanilla.py" in listed.stdout
+
+
+@pytest.mark.parametrize("kind", ["module", "package", "on the path"])
+def test_names_of_the_users_hide_none_of_ours(installed, tmp_path, kind):
+    """`tasks` and `methods` in the working folder, or earlier on the path than ours; their plug-ins still work."""
+    folder = tmp_path / "own" if kind == "on the path" else tmp_path
+    for name in ("tasks", "methods"):
+        file = folder / f"{name}.py" if kind != "package" else folder / name / "__init__.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("raise RuntimeError('not ours')")
+    path = Path(f"{folder}{os.pathsep}{installed}") if kind == "on the path" else installed
+    listed = bench("list", "methods", path=path, cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert all(f"\n{name} " in listed.stdout for name in ("vanilla", "mona", "bitfit"))
+    assert "left out" not in listed.stdout
+
+
+def test_another_module_imported_before_ours_is_named(tmp_path):
+    (tmp_path / "tasks.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", "import tasks, bench"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"{tmp_path / 'tasks.py'} was imported before it" in done.stderr

@@ -268,6 +268,7 @@ def test_a_job_that_vanishes_is_lost_and_can_be_run_again(tmp_path):
     wait_for(lambda: step_of(job, cell) >= 2)
     subprocess.run(["scancel", "--signal=KILL", "--full", name], check=True)
     wait_for(lambda: status.rows(job.store)[0].status == "lost")
+    assert f"{name}_0_log.out; the next run resumes it" in status.rows(job.store)[0].detail
     submit(job, cell)
     (record,) = wait_for_records(job, cell)
     assert (record["status"], record["attempts"], record["score"]) == ("done", 2, score_after(100))
@@ -337,6 +338,23 @@ def test_gpus_are_asked_for_and_given(tmp_path):
     cells = [make_cell(i, do="gpu", steps=2, pause=0.5) for i in range(2)]
     submit(job, *cells, options=replace(UNPACKED, gpus=1))
     assert {r["device"] for r in wait_for_records(job, *cells)} == {"0", "1"}
+
+
+def test_from_inside_an_allocation_and_beside_other_code(tmp_path, monkeypatch):
+    """Its variables, its GPUs, and `tasks`, `methods` and an older `bench` in the working folder reach no job."""
+    inside = {"SBATCH_EXPORT": "NONE", "SLURM_MEM_PER_CPU": "9999", "SLURM_CPU_BIND": "cores", "SLURM_NTASKS": "64",
+              "SLURM_JOB_ID": "1", "SQUEUE_STATES": "FAILED", "CUDA_VISIBLE_DEVICES": "1"}  # fmt: skip
+    for name, value in inside.items():
+        monkeypatch.setenv(name, value)
+    for name in ("tasks.py", "methods.py", "bench/__init__.py"):
+        (tmp_path / "here" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "here" / name).write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "slurm.toml").write_text('sbatch = {mem-per-cpu = "500M"}')
+    job, cell = job_in(tmp_path), make_cell(0, do="gpu")
+    submit(job, cell, options=replace(UNPACKED, slurm_profile=str(tmp_path / "slurm.toml"), gpus=0))
+    (record,) = wait_for_records(job, cell)
+    assert (record["status"], record["device"]) == ("done", "")
 
 
 def test_a_real_cell_through_the_front_door(tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def _files(store: Store, row: Row) -> list[tuple[str, Path]]:
     for written in manifest.load_all(store):
         for job, cells, array in written.jobs():
             if job and row.cell.id in cells:
-                out.append((f"Slurm job {job}", written.folder(array) / f"{job}_0_log.out"))
+                out.append((f"Slurm job {job}", written.log(array, job)))
     return out
 
 

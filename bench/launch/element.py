@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import streams
+from bench import beside, streams
 from bench.launch.one import Job, Result, Work, log_path, record_failure, run_one
 
 REQUEUE_SECONDS = 120.0
@@ -52,6 +52,8 @@ class CellJob:
     umask: int
     """The submitter's own; the job files had a stricter one."""
     watchdog: float
+    gpus: int = 1
+    """GPUs that the job has asked for."""
 
     def __call__(self) -> list[str]:
         """Run the cells; what each one did, for submitit's result file, which nothing reads."""
@@ -61,13 +63,16 @@ class CellJob:
         """What submitit requeues: the same cells. Those that are done will be skipped."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(CellJob(self.works, self.job, self.git, self.umask, self.watchdog))
+        return DelayedSubmission(replace(self))
 
 
 def run_element(cells: CellJob) -> list[str]:
     """Run the cells of an element; ends the process with status 1 if its time ran out or it could not be requeued."""
     strict = os.umask(cells.umask)
     streams.secure()
+    if not cells.gpus:
+        # srun hides none from a step that asked for none: unless the node does, a cell would take the first card.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
         return _run_all(cells)
     finally:
@@ -178,6 +183,6 @@ def _warn_of_other_code(submitted: str) -> None:
     now = git().get("commit", "")
     if submitted and now != submitted:
         print(
-            f"warning: submitted at commit {submitted[:12]}, running at {now[:12]}: the records say the latter",
+            f"warning: submitted at commit {submitted[:12]}, running at {now[:12]} in {beside.ROOT}: the records say the latter",
             flush=True,
         )

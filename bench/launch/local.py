@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bench.beside import same_code
 from bench.launch.one import Job, Result, Work, record_failure
 from bench.launch.progress import Display
 
@@ -42,8 +43,8 @@ def gpus_here() -> list[str]:
 
 
 def environment(slot: int, slots: int) -> dict[str, str]:
-    """What the worker in a slot gets: its share of GPUs and CPU threads."""
-    env = dict(os.environ)
+    """What the worker in a slot gets: this process's code, and its share of GPUs and CPU threads."""
+    env = {**os.environ, **same_code()}
     gpus = gpus_here()
     if gpus:
         env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]

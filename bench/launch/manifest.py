@@ -47,6 +47,10 @@ class Manifest:
         """Where submitit keeps the job files of an array."""
         return self.path.parent.parent / "jobs" / self.uid / str(array)
 
+    def log(self, array: int, job: str) -> Path:
+        """What an element printed outside of its cells: the job script, srun, and a process that died."""
+        return self.folder(array) / f"{job}_0_log.out"
+
     def submitted(self, array: int, jobs: list[str]) -> None:
         """Keep the job ids of an array's elements."""
         self.plain["arrays"][array]["jobs"] = jobs

@@ -25,6 +25,10 @@ ACTIVE = (
     "RESIZING",
     "STOPPED",
 )
+OF_SLURM = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SUBMITIT_", "PMI_", "PMIX_")
+OF_A_JOB = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+KEPT = ("SLURM_CONF", "SLURM_JWT", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
+"""Which cluster, as whom, and the places that a user's own start-up file names: no allocation sets these."""
 JOB_ID = re.compile(r"\d{1,12}(_\d{1,9})?")
 _ENDED = re.compile("already complet|Invalid job id")
 """What scancel answers to a job that has ended since it was seen: just what was wanted."""
@@ -51,6 +55,18 @@ class Entry:
         return self.state in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD")
 
 
+def environment() -> dict[str, str]:
+    """This process's environment for Slurm's commands: without what an allocation around it, or a habit, tells them.
+
+    Inside of `salloc` or `srun`, sbatch would take over its CPUs, memory and binding; squeue hides jobs by variables.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in KEPT or not (name.startswith(OF_SLURM) or name in OF_A_JOB)
+    }
+
+
 def parse(text: str) -> dict[str, Entry]:
     """Entries by job id from the output of `squeue -h -r -o FORMAT`; lines of another shape are none of ours."""
     out = {}
@@ -67,16 +83,20 @@ def squeue() -> dict[str, Entry] | None:
         return None
     command = ["squeue", "-h", "-t", "all", "-r", "-u", str(os.getuid()), "-o", FORMAT]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = _call(command, check=True)
     except (subprocess.SubprocessError, OSError):
         return None
     return parse(done.stdout)
 
 
+def _call(command: Sequence[str], check: bool) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120, check=check)
+
+
 def max_array_size() -> int:
     """The most elements that an array may have here (indices from 0); 1001, Slurm's default, if it does not say."""
     try:
-        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True)
+        done = _call(["scontrol", "show", "config"], check=True)
     except (subprocess.SubprocessError, OSError):
         return 1001
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
@@ -93,7 +113,7 @@ def scancel(jobs: Sequence[str]) -> None:
             raise ValueError(f"{job!r} is no job id")
     for start in range(0, len(jobs), 400):
         command = ["scancel", *jobs[start : start + 400]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = _call(command, check=False)
         problems = [line for line in done.stderr.splitlines() if not _ENDED.search(line)]
         if done.returncode and problems:
             raise SetupError(f"not all jobs were cancelled: {problems[0]} (`bench status` says what still runs)")

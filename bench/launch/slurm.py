@@ -6,23 +6,19 @@ it has submitted. What is submitted is written down first (`manifest`).
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import json
-import os
 import shutil
 import socket
-import stat
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import cost
 from bench.errors import SetupError, UsageError
-from bench.launch import Outcome, manifest, profile, queue
+from bench.launch import Outcome, manifest, profile, queue, sbatch
 from bench.launch.array import Array, arrays
 from bench.launch.element import CellJob
 from bench.launch.manifest import Manifest
@@ -99,13 +95,12 @@ def describe(what: Submission) -> str:
 
 def run(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
     """Submit the cells and return, or with `options.wait` stay until none is waiting or running."""
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise SetupError("--executor slurm: no sbatch on this machine; use a login node, or --executor local")
     from bench.launch.prepare import prepare
 
     for name, folder in (("--results-dir", job.results_dir), ("--data-dir", job.data_dir)):
         if any(c in folder for c in "\n%") or not folder.isprintable():
             raise UsageError(f"{name} {folder!r}: sbatch cannot take a path with '%' or control characters")
+    _answering()
     made = prepare([work.cell for work in todo], Path(job.data_dir))
     if made and not options.quiet:
         print(f"stand-ins generated for {', '.join(made)}")
@@ -125,19 +120,31 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
     if not options.quiet:
         print(describe(plan))
         print(f"manifest: {written.path}")
+        if not options.wait:
+            print(
+                "nothing has to stay alive for it: you may log out; `python -m bench status` says where every cell is"
+            )
     if not options.wait:
         return Outcome(skipped, written)
     return Outcome([*skipped, *_wait(fresh, job)], written)
 
 
-def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result]]:
-    """Cells that no job of an earlier submission waits for or runs, and the others as skipped."""
+def _answering() -> dict[str, queue.Entry]:
+    """The queue of a Slurm that works; SetupError where there is none, before anything is made for it."""
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise SetupError("--executor slurm: no sbatch here; use a login node, or --executor local")
     entries = queue.squeue()
     if entries is None:
         raise SetupError(
             "squeue does not answer, so nothing can tell which cells are in the queue already; nothing was submitted "
-            "(`scontrol ping` says whether the controller is up)"
+            "(`scontrol ping` says whether the controller is up, `bench doctor` what is configured here)"
         )
+    return entries
+
+
+def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result]]:
+    """Cells that no job of an earlier submission waits for or runs, and the others as skipped."""
+    entries = _answering()
     queued: dict[str, queue.Entry] = {}
     for earlier in manifest.load_all(job.store):
         for name, cells, _ in earlier.jobs(entries):
@@ -166,7 +173,7 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
     for index, array in enumerate(plan.arrays):
         own = plan.options(array)
         after = f"afterany:{leaders[array.after]}" if array.after is not None else None
-        with _private_folder(written.folder(index)) as umask:
+        with sbatch.private_folder(written.folder(index)) as umask:
             callables = [
                 CellJob(
                     tuple(json.dumps(work.to_dict()) for work in element),
@@ -174,86 +181,19 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
                     state.get("commit", ""),
                     umask,
                     options.watchdog,
+                    array.needs.gpus,
                 )
                 for element in array.elements
             ]
-            chosen = parameters(array, own, written.job_name(index), after)
+            chosen = sbatch.parameters(array, own, written.job_name(index), after)
             try:
-                jobs = _sbatch(callables, written.folder(index), chosen, own)
+                jobs = sbatch.submit_array(callables, written.folder(index), chosen, own.requeues)
             except SetupError as error:
                 written.refused(index, str(error).partition(". ")[0])
                 raise
         written.submitted(index, jobs)
         leaders.append(jobs[0].partition("_")[0])
     return written
-
-
-def parameters(array: Array, own: SlurmOptions, name: str, after: str | None) -> dict[str, Any]:
-    """submitit's parameters for one array."""
-    threads = array.needs.cpus
-    chosen = {
-        "job_name": name,
-        "time": array.minutes,
-        "mem": f"{array.needs.memory_gb}GB",
-        "cpus_per_task": threads,
-        "nodes": 1,
-        "ntasks_per_node": 1,
-        "gpus_per_node": array.needs.gpus or None,
-        "signal_delay_s": own.signal_delay_s,
-        "array_parallelism": array.parallelism,
-        "dependency": after,
-        "stderr_to_stdout": True,
-        # Since 22.05 srun does not take the job's number of CPUs by itself.
-        "srun_args": [f"--cpus-per-task={threads}", *own.srun_args],
-        # A node never downloads: what is not there by now is an error, told at once instead of after a network timeout.
-        "setup": [f"export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1", *own.setup],
-        # Whatever the site's default: a failed node puts its jobs back into the queue.
-        "additional_parameters": {"requeue": True, **own.sbatch},
-    }
-    for option in ("partition", "account", "qos", "constraint", "exclude", "wckey", "mail_user", "mail_type"):
-        chosen[option] = getattr(own, option)
-    return {key: value for key, value in chosen.items() if value is not None}
-
-
-def _sbatch(callables: Sequence[CellJob], folder: Path, chosen: Mapping[str, Any], own: SlurmOptions) -> list[str]:
-    """One sbatch call; the job ids of the elements."""
-    import submitit
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    try:
-        executor = submitit.SlurmExecutor(folder, max_num_timeout=own.requeues)
-        executor.update_parameters(**chosen)
-    except (ValueError, NameError, TypeError, AssertionError) as error:
-        raise UsageError(
-            f"this version of submitit ({submitit.__version__}) does not take our parameters: {error}"
-        ) from None
-    try:
-        return [str(job.job_id) for job in executor.submit_array(callables)]
-    except (FailedJobError, FailedSubmissionError) as error:
-        for loose in folder.glob("*.pkl"):
-            loose.unlink(missing_ok=True)
-        raise SetupError(
-            f"sbatch refused: {str(error).strip()}. Arrays submitted before go on (`bench status`); correct the "
-            "options or the Slurm profile and run the same command again for the rest"
-        ) from None
-
-
-@contextlib.contextmanager
-def _private_folder(folder: Path) -> Iterator[int]:
-    """Make a folder that only its owner can read or change, and files in it likewise; yields the umask as it was."""
-    before = os.umask(0o077)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in (folder, folder.parent, folder.parent.parent):
-            info = path.stat()
-            if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
-                raise SetupError(
-                    f"{path} can be changed by others than {getpass.getuser()}: job files there are run as you. Choose "
-                    f"another --results-dir, or `chmod go-w` it"
-                )
-        yield before
-    finally:
-        os.umask(before)
 
 
 def _wait(todo: Sequence[Work], job: Job) -> list[Result]:

@@ -59,6 +59,8 @@ class Placed:
     cancelled: bool
     refused: str
     """Why sbatch did not take it, or empty."""
+    log: Path
+    """What its job printed, if it came to that."""
 
 
 def rows(store: Store, cells: Iterable[Cell] | None = None) -> list[Row]:
@@ -100,7 +102,8 @@ def _placed(store: Store, entries: Mapping[str, queue.Entry] | None) -> tuple[di
                 if entries is None and job and not gone:
                     # A controller that is silent for a while, or a machine without Slurm: no reason to call it lost.
                     entry = queue.Entry(job, "PENDING", "", "", "was submitted; squeue does not answer here")
-                placed[cell_id] = Placed(job, written.plain["before"].get(cell_id), entry, gone, refused)
+                before = written.plain["before"].get(cell_id)
+                placed[cell_id] = Placed(job, before, entry, gone, refused, written.log(index, job))
     return cells, placed
 
 
@@ -130,7 +133,8 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
             where = owner.host if owner else ""
             return Row(cell, "running", progress.describe(said) if said else "starting", job, where, said)
         if record is None and not (place and place.entry and place.entry.active):
-            return Row(cell, "lost", f"its process is gone ({owner}); the next run resumes it", job, "", said)
+            detail = f"its process is gone ({owner}); {_reason(place)}the next run resumes it"
+            return Row(cell, "lost", detail, job, "", said)
     if place and place.entry and place.entry.active and not _done_since(record, place):
         entry = place.entry
         if entry.waits:
@@ -145,8 +149,13 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
         return Row(cell, "missing", place.refused or "its submission did not finish; run it again")
     if place:
         state = f"Slurm says {place.entry.state.lower()}" if place.entry else "not in the queue"
-        return Row(cell, "lost", f"was submitted, {state}, left no record; run it again", job)
+        return Row(cell, "lost", f"was submitted, {state}, left no record; {_reason(place)}run it again", job)
     return Row(cell, "missing", "interrupted, resumes" if folder.is_dir() else "not begun")
+
+
+def _reason(place: Placed | None) -> str:
+    """Where the job that died may have said why."""
+    return f"see {place.log}; " if place and place.log.is_file() else ""
 
 
 def _done_since(record: Record | None, place: Placed) -> bool:
