@@ -106,9 +106,9 @@ def test_a_planted_payload_never_runs_and_is_named(tmp_path, name, gz):
         (b"csubprocess\nPopen\n(S'ls'\ntR.", "subprocess.Popen"),
         (b"\x80\x04\x8c\x05numpy\x8c\x0cload.__doc__\x93.", "numpy.load.__doc__"),
         (b"\x80\x04\x8c\x0enumpy._globals\x8c\x03foo\x93.", "numpy._globals.foo"),
-        (b"c_codecs\nencode\n(Vabc\nVrot13\ntR.", "_codecs.encode"),
-        (b"P123\n.", "persistent id"),
-        (b"\x82\x01.", "no readable pickle"),
+        (b"c_codecs\nencode\n(Vabc\nVrot13\ntR.", "a call of 'encode'"),
+        (b"P123\n.", "the step PERSID"),
+        (b"\x82\x01.", "the step EXT1"),
     ],
 )
 def test_hand_written_opcodes_are_refused_by_name(tmp_path, blob, name):

@@ -1,16 +1,14 @@
-"""Reads pickles of plain arrays and containers; anything else in them is refused by name and never runs.
+"""Reads pickles and `.npy` files of plain arrays and containers; anything else is refused by name and never runs.
 
-A pickle is a program: unpickling the wrong file executes whatever its author planted. Four of the published data sets
-are pickles, so they are read by an unpickler that can name only what a table of arrays needs.
+A pickle is a program: unpickling the wrong file executes whatever its author planted. Five of the published data sets
+are pickles, so they are read without Python's unpickler: see `tasks.files.stackmachine`.
 """
 
 from __future__ import annotations
 
-import builtins
 import gzip
-import importlib
 import io
-import pickle
+import struct
 import zlib
 from pathlib import Path
 from typing import IO, Any
@@ -18,68 +16,58 @@ from typing import IO, Any
 import numpy as np
 
 from tasks.contract import DataError
+from tasks.files import stackmachine
 from tasks.files.locate import is_page
+from tasks.files.raw import Unfit, checked, dimensions, plain
 
-_BUILTINS = {t.__name__ for t in (str, int, float, complex, bool, bytes, bytearray, list, dict, tuple, set, frozenset)}
-_NUMPY = {
-    "ndarray": np.ndarray,
-    "dtype": np.dtype,
-}
-_INTERNAL = {  # these moved from numpy.core to numpy._core in numpy 2; files carry either name
-    ("multiarray", "_reconstruct"),
-    ("multiarray", "scalar"),
-    ("numeric", "_frombuffer"),
-}
+MOST_UNPACKED = 25
+"""Times its own size that a gzipped file may grow, beyond the first 64 MiB. The published one grows 2.4 times."""
 
 
-class ForbiddenGlobal(pickle.UnpicklingError):
-    """A pickle that names something other than arrays and plain containers."""
+class _Unpacked(io.RawIOBase):
+    """A gzip stream that ends in Unfit after `most` bytes: a few of them can be made of very few."""
+
+    def __init__(self, raw: IO[bytes], most: int):
+        self.source, self.most = gzip.GzipFile(fileobj=raw), most
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.source.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        got = self.source.readinto(buffer)
+        if self.tell() > self.most:
+            raise Unfit(f"more than {MOST_UNPACKED} times its size when unpacked")
+        return got
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """`_codecs.encode` as protocol 2 uses it for bytes, without its other codecs."""
-    if encoding != "latin1":
-        raise ForbiddenGlobal(f"_codecs.encode with encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-class RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler whose whole vocabulary is numpy arrays, dtypes, scalars and plain containers."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The object that a pickle may name, or `ForbiddenGlobal` with the name it asked for."""
-        if module in ("builtins", "__builtin__") and name in _BUILTINS:
-            return getattr(builtins, name)
-        if module == "__builtin__" and name in ("unicode", "long"):
-            return {"unicode": str, "long": int}[name]
-        if module == "numpy" and name in _NUMPY:
-            return _NUMPY[name]
-        package, _, leaf = module.rpartition(".")
-        if package in ("numpy.core", "numpy._core") and (leaf, name) in _INTERNAL:
-            return getattr(importlib.import_module(f"numpy._core.{leaf}"), name)
-        if (module, name) == ("_codecs", "encode"):
-            return _encode
-        raise ForbiddenGlobal(f"{module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refused: arrays and containers need no persistent ids."""
-        raise ForbiddenGlobal(f"persistent id {pid!r}")
-
-
-def _load(stream: IO[bytes], path: Path, encoding: str) -> Any:
+def _load(stream: IO[bytes], path: Path, most: int, encoding: stackmachine.Encoding) -> Any:
     expected = "a pickle of numpy arrays, numbers, strings, lists, tuples and dicts only"
     again = "Delete the file and fetch it again."
     try:
-        return RestrictedUnpickler(stream, encoding=encoding).load()
-    except ForbiddenGlobal as error:
+        return stackmachine.run(stream, most, encoding)
+    except stackmachine.Forbidden as error:
+        found = f"a pickle that names {error}" + _mangled(path)
         cure = "Do not open this file with plain pickle: it may run code. Get it from its official source."
-        raise DataError(path, f"a pickle that names {error}", expected, cure) from error
+        raise DataError(path, found, expected, cure) from error
     except (EOFError, zlib.error) as error:
-        raise DataError(path, f"a truncated file ({error})", expected, again) from error
+        raise DataError(path, f"a truncated file ({error})" + _mangled(path), expected, again) from error
     except OSError as error:
         raise DataError(path, f"a file that cannot be read ({error})", expected, again) from error
-    except Exception as error:  # a damaged pickle can fail in any way that its opcodes can
-        raise DataError(path, f"no readable pickle ({type(error).__name__}: {error})", expected, again) from error
+    except (ValueError, IndexError, KeyError, OverflowError, MemoryError, struct.error) as error:
+        what = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        raise DataError(path, f"no readable pickle ({what})" + _mangled(path), expected, again) from error
+
+
+def _mangled(path: Path) -> str:
+    """In words, where it shows: a file that went through something that takes it for text."""
+    with path.open("rb") as stream:
+        start = stream.read(2**22)
+    if not start.count(b"\n") or start.count(b"\n") != start.count(b"\r\n"):
+        return ""
+    return ", changed by a copy in text mode (each of its line ends is CR LF)"
 
 
 def open_checked(path: Path, expected: str, cure: str) -> IO[bytes]:
@@ -103,7 +91,7 @@ def open_checked(path: Path, expected: str, cure: str) -> IO[bytes]:
         raise DataError(path, "a file without read permission", expected, f"chmod u+r {path}") from error
 
 
-def load_pickle(path: Path, *, gz: bool = False, encoding: str = "bytes", cure: str = "Fetch the file again.") -> Any:
+def load_pickle(path: Path, *, gz: bool = False, encoding: stackmachine.Encoding = "bytes", cure: str = "Fetch the file again.") -> Any:
     """The object in the pickle at `path` (gzipped with `gz`), built of numpy arrays and plain containers only.
 
     Args:
@@ -117,10 +105,11 @@ def load_pickle(path: Path, *, gz: bool = False, encoding: str = "bytes", cure: 
             pickle is refused before anything in it runs.
     """
     with open_checked(path, "a gzipped pickle" if gz else "a pickle", cure) as raw:
+        size = Path(path).stat().st_size
         if not gz:
-            return _load(raw, path, encoding)
-        with gzip.GzipFile(fileobj=raw) as stream:
-            return _load(io.BufferedReader(stream), path, encoding)  # type: ignore[arg-type]
+            return _load(raw, path, size, encoding)
+        most = 2**26 + MOST_UNPACKED * size
+        return _load(io.BufferedReader(_Unpacked(raw, most)), path, most, encoding)
 
 
 def load_npy(path: Path, *, objects: bool = False, cure: str = "Fetch the file again.") -> np.ndarray:
@@ -135,24 +124,36 @@ def load_npy(path: Path, *, objects: bool = False, cure: str = "Fetch the file a
         DataError: missing, empty, a directory, truncated, no `.npy` file, or objects that are not plain.
     """
     with open_checked(path, "a NumPy .npy file", cure) as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = reader(stream)
-        except (ValueError, EOFError) as error:
-            raise DataError(path, f"no .npy header ({error})", "a NumPy .npy file", cure) from error
+        shape, fortran, dtype = _npy_header(stream, path, cure)
+        left = Path(path).stat().st_size - stream.tell()
         if dtype.hasobject:
             if not objects:
                 raise DataError(path, f"a pickled object array {shape}", "a plain numeric array", cure)
-            array = _load(stream, path, "bytes")
+            array = _load(stream, path, left, "bytes")
             if not isinstance(array, np.ndarray) or array.shape != shape:
                 raise DataError(path, f"a pickled {type(array).__name__}", f"an object array of shape {shape}", cure)
             return array
-        count = int(np.prod(shape, dtype=np.int64))
-        have, need = Path(path).stat().st_size - stream.tell(), count * dtype.itemsize
-        if have < need:
-            raise DataError(path, f"a truncated file, {have:,} bytes of data", f"{need:,} for {shape} {dtype}", cure)
-        return np.fromfile(stream, dtype, count=count).reshape(shape, order="F" if fortran else "C")
+        need = dimensions(shape) * dtype.itemsize
+        if left < need:
+            raise DataError(path, f"a truncated file, {left:,} bytes of data", f"{need:,} for {shape} {dtype}", cure)
+        try:
+            return checked(np.fromfile(stream, dtype, count=dimensions(shape))).reshape(
+                shape, order="F" if fortran else "C"
+            )
+        except ValueError as error:  # a shape such as (0, 2**62)
+            raise DataError(path, f"an array of shape {shape} ({error})", "a NumPy .npy file", cure) from error
+
+
+def _npy_header(stream: IO[bytes], path: Path, cure: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and dtype: numbers, text or objects, and nothing else."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = reader(stream)
+        dimensions(shape)
+        return shape, fortran, dtype if dtype == object else plain(dtype)
+    except (ValueError, EOFError) as error:
+        raise DataError(path, f"no .npy header ({error})" + _mangled(path), "a NumPy .npy file", cure) from error
 
 
 def load_npy_object(path: Path, *, cure: str = "Fetch the file again.") -> Any:
