@@ -9,7 +9,7 @@ METHODS ?= vanilla embedder_warmup orca mona
 # Tests run in as many processes as there are cores, each with one thread.
 TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint bench fuzz install clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,10 @@ test: lint
 bench: install
 	$(TEST_THREADS) $(BIN)/python -m pytest $(BENCHES) --benchmark-only --benchmark-columns=median,min,max,rounds \
 		--benchmark-json=benchmarks/results/$(BENCH_NAME).json
+
+# Random files against the readers, each in a process of its own; the tests run fewer of the same.
+fuzz: install
+	$(BIN)/python -m tests.fuzz_pickles 10000
 
 clean:
 	rm -rf $(VENV) build

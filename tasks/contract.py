@@ -25,11 +25,17 @@ class DataError(Exception):
     """A data file that cannot be used: which file, what was found, what was expected, what to do."""
 
     def __init__(self, file: Path | str, found: str, expected: str, cure: str):
-        self.file, self.found, self.expected, self.cure = str(file), found, expected, cure
+        self.file, self.found, self.expected, self.cure = str(file), printable(found), expected, cure
         super().__init__(file, found, expected, cure)
 
     def __str__(self) -> str:
         return f"{self.file}: found {self.found}; expected {self.expected}. {self.cure}"
+
+
+def printable(text: str, most: int = 400) -> str:
+    """`text` without control characters, which a terminal would obey, and cut to `most`: files have names in them."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
 @dataclass(frozen=True)

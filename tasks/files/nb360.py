@@ -44,12 +44,7 @@ def member(path: Path, table: Any, key: str) -> Any:
 def array(path: Path, name: str, value: Any, shape: tuple[int | None, ...], kinds: str = "fiu") -> np.ndarray:
     """`value` as an array of that shape (None: any size but 0) and dtype kind, without NaN or infinity."""
     expected = f"{name} of shape {shape_text(shape)}, {' or '.join(KINDS[k] for k in kinds)}, all finite"
-    if not isinstance(value, np.ndarray | list | tuple):
-        raise DataError(path, f"{name} is a {type(value).__name__}", expected, AGAIN)
-    try:
-        out = np.asarray(value)
-    except ValueError as error:
-        raise DataError(path, f"{name} is ragged", expected, AGAIN) from error
+    out = as_array(path, name, value, expected)
     fits = out.ndim == len(shape) and all(s is None or s == o for s, o in zip(shape, out.shape, strict=True))
     if not fits:
         raise DataError(path, f"{name} of shape {shape_text(out.shape)}", expected, AGAIN)
@@ -60,6 +55,21 @@ def array(path: Path, name: str, value: Any, shape: tuple[int | None, ...], kind
     if out.dtype.kind == "f":
         check_finite(path, name, out)
     return out
+
+
+def as_array(path: Path, name: str, value: Any, expected: str) -> np.ndarray:
+    """`value` as an array. Of lists only those of numbers: of text numpy would make every entry as long as the longest."""
+    if not isinstance(value, np.ndarray | list | tuple):
+        raise DataError(path, f"{name} is a {type(value).__name__}", expected, AGAIN)
+    level = [] if isinstance(value, np.ndarray) else [value]
+    while level:
+        if any(isinstance(v, str | bytes) for row in level for v in row):
+            raise DataError(path, f"{name} has text in it", expected, AGAIN)
+        level = [v for row in level for v in row if isinstance(v, list | tuple)]
+    try:
+        return np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise DataError(path, f"{name} is ragged", expected, AGAIN) from error
 
 
 def check_finite(path: Path, name: str, values: np.ndarray, first: int = 0) -> None:
@@ -74,7 +84,7 @@ def check_finite(path: Path, name: str, values: np.ndarray, first: int = 0) -> N
 
 def labels(path: Path, name: str, value: Any, count: int, classes: int, first: int = 0) -> np.ndarray:
     """`count` class labels in first..first+classes-1 as (count,) int64 starting at 0."""
-    out = np.asarray(value)
+    out = as_array(path, name, value, f"{count} whole numbers, one per sample")
     if out.ndim == 2 and out.shape[1] == 1:
         out = out[:, 0]
     whole = out.dtype.kind in "iu" or (out.dtype.kind == "f" and np.isfinite(out).all() and (out == np.rint(out)).all())

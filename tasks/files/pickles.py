@@ -19,6 +19,7 @@ from tasks.contract import DataError
 from tasks.files import stackmachine
 from tasks.files.locate import is_page
 from tasks.files.raw import Unfit, checked, dimensions, plain
+from tasks.files.tokens import Forbidden
 
 MOST_UNPACKED = 25
 """Times its own size that a gzipped file may grow, beyond the first 64 MiB. The published one grows 2.4 times."""
@@ -48,7 +49,7 @@ def _load(stream: IO[bytes], path: Path, most: int, encoding: stackmachine.Encod
     again = "Delete the file and fetch it again."
     try:
         return stackmachine.run(stream, most, encoding)
-    except stackmachine.Forbidden as error:
+    except Forbidden as error:
         found = f"a pickle that names {error}" + _mangled(path)
         cure = "Do not open this file with plain pickle: it may run code. Get it from its official source."
         raise DataError(path, found, expected, cure) from error
@@ -91,7 +92,9 @@ def open_checked(path: Path, expected: str, cure: str) -> IO[bytes]:
         raise DataError(path, "a file without read permission", expected, f"chmod u+r {path}") from error
 
 
-def load_pickle(path: Path, *, gz: bool = False, encoding: stackmachine.Encoding = "bytes", cure: str = "Fetch the file again.") -> Any:
+def load_pickle(
+    path: Path, *, gz: bool = False, encoding: stackmachine.Encoding = "bytes", cure: str = "Fetch the file again."
+) -> Any:
     """The object in the pickle at `path` (gzipped with `gz`), built of numpy arrays and plain containers only.
 
     Args:
@@ -151,7 +154,7 @@ def _npy_header(stream: IO[bytes], path: Path, cure: str) -> tuple[tuple[int, ..
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = reader(stream)
         dimensions(shape)
-        return shape, fortran, dtype if dtype == object else plain(dtype)
+        return shape, fortran, dtype if dtype.kind == "O" else plain(dtype)
     except (ValueError, EOFError) as error:
         raise DataError(path, f"no .npy header ({error})" + _mangled(path), "a NumPy .npy file", cure) from error
 

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.contract import Batch, DataError, File
 from tasks.files.generated import read_mark
 from tasks.files.locate import find, permission_said
-from tasks.files.nb360 import AGAIN, array, member
+from tasks.files.nb360 import AGAIN, array, as_array, member
 from tasks.files.pickles import load_npy, load_pickle
 
 PAD = 5
@@ -56,16 +56,19 @@ def channels(path: Path) -> np.ndarray:
     residue; ccmpred, freecon, potential.
     """
     table = load_pickle(path, cure=AGAIN)
-    length = len(member(path, table, "seq"))
+    sequence = member(path, table, "seq")
+    if not isinstance(sequence, str | bytes | list | tuple):
+        raise DataError(path, f"seq is a {type(sequence).__name__}", "a sequence of residues", AGAIN)
+    length = len(sequence)
     ss = array(path, "ss", member(path, table, "ss"), (3, length))
     pssm = array(path, "pssm", member(path, table, "pssm"), (length, 22))
     single = [array(path, n, member(path, table, n), (length,)) for n in ("sa", "entropy")]
+    pairs = [array(path, n, member(path, table, n), (length, length)) for n in PAIRS]
     lines = np.concatenate([ss, pssm.T, np.stack(single)]).astype(np.float32)
     out = np.empty((2 * len(lines) + len(PAIRS), length, length), np.float32)
     out[0 : 2 * len(lines) : 2] = lines[:, None, :]
     out[1 : 2 * len(lines) : 2] = lines[:, :, None]
-    for k, name in enumerate(PAIRS, start=2 * len(lines)):
-        out[k] = array(path, name, member(path, table, name), (length, length))
+    out[2 * len(lines) :] = pairs
     return out
 
 
@@ -75,7 +78,7 @@ def distances(path: Path, length: int) -> np.ndarray:
     expected = f"a triple (length, sequence, map of at most {length} x {length})"
     if stored.dtype != object or stored.shape != (3,):
         raise DataError(path, f"an array of shape {stored.shape}, dtype {stored.dtype}", expected, AGAIN)
-    own = np.asarray(stored[2])
+    own = as_array(path, "the map", stored[2], expected)
     if own.ndim != 2 or own.shape[0] != own.shape[1] or not 0 < own.shape[0] <= length or own.dtype.kind not in "fiu":
         raise DataError(path, f"a map of shape {own.shape}, dtype {own.dtype}", expected, AGAIN)
     if np.isinf(own).any() or np.isnan(own).all():
