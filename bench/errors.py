@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of the command line."""
+    """Exit codes of the command line. A signal that ends it gives 128 and its number: 143 for SIGTERM, 129 for SIGHUP."""
 
     OK = 0
     SOME_FAILED = 1
+    """Something that was asked for is not there: a cell failed or is not done, a file could not be written."""
     USAGE = 2
     INTERRUPTED = 130
 

@@ -30,8 +30,6 @@ ADVICE = {
 }
 """What the operating system answers when the fault lies with disk, network or limits, and what helps."""
 
-AGAIN = "then run the same command again: the cell goes on from its checkpoint"
-
 
 def of_machine(error: BaseException) -> OSError | None:
     """The fault of the machine that an error is or was raised from (readers wrap what they meet); None if there is none.
@@ -45,10 +43,10 @@ def of_machine(error: BaseException) -> OSError | None:
 
 
 def advice(error: OSError) -> str:
-    """What to do about an error that kept a file from being written or read."""
+    """What to do about an error that kept a file from being read or written."""
     if error.errno == errno.ENOSPC and _no_inode_left(error.filename):
-        return f"no file can be made although there is space (`df -i`): remove some files, {AGAIN}"
-    return f"{ADVICE.get(error.errno or 0, 'make the folder writable, or choose another')}, {AGAIN}"
+        return "there is space, but no file more can be made (`df -i`): remove some files"
+    return ADVICE.get(error.errno or 0, "make the folder writable, or choose another")
 
 
 def warn(text: str) -> None:

@@ -155,6 +155,21 @@ def test_a_failing_cell_exits_1_and_the_others_go_on(shared_data, tmp_path, caps
     assert "--retry failed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "results, code",
+    [(["done"], 0), (["done", "taken"], 1), (["skipped"], 0), (["skipped since failed"], 1), (["unwritten"], 1)],
+)
+def test_exit_0_means_that_every_selected_cell_is_done(results, code, shared_data, tmp_path, capsys, monkeypatch):
+    from bench import launch
+    from bench.launch.one import Result
+
+    records = {"done": {"status": "done"}, "skipped": {"status": "done"}, "skipped since failed": {"status": "failed"}}
+    made = [Result(f"cell {n}", kind.partition(" ")[0], "why", records.get(kind)) for n, kind in enumerate(results)]
+    monkeypatch.setattr(launch, "run", lambda *_: launch.Outcome(made))
+    assert main(["run", "--tasks", "spherical", "--profile", "tiny",
+                 "--data-dir", str(shared_data), "--results-dir", str(tmp_path)]) == code  # fmt: skip
+
+
 def test_no_data_and_no_name_says_the_two_ways_on(tmp_path):
     done = bench("run", "--methods", "mona", "--data-dir", tmp_path / "none", "--results-dir", tmp_path / "r")
     assert done.returncode == 2 and "Two ways on" in done.stderr and "Traceback" not in done.stderr

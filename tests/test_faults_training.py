@@ -201,7 +201,7 @@ def test_a_disk_that_fills_while_training_costs_no_training(small_disk, data_dir
         assert told(result.record) == told(uninterrupted)
         return
     assert (result.outcome, "No space left" in result.message) == ("unwritten", True)
-    assert "free some space, then run the same command again" in result.message
+    assert "free some space, then run it again" in result.message
     assert not list(job.store.files())
     (small_disk / "ballast").unlink()
     for claim in newest.parent.glob("claim.*"):  # there was no room to mark it as released; its process ends, as a rule
@@ -235,7 +235,7 @@ def test_a_fault_of_the_machine_is_no_record_and_costs_no_checkpoint(
     failing_after(monkeypatch, 4, wrapped)
     (result,) = run_cells(job, tiny_cell()).results
     assert (result.outcome, result.record) == ("unwritten", None)
-    assert "a reader's own words" in result.message and "run the same command again" in result.message
+    assert "a reader's own words" in result.message and "then run it again" in result.message
     assert not list(job.store.files())
     assert (job.store.work(tiny_cell().id) / "checkpoint.pt").exists()
     (record,) = run_cells(job, tiny_cell()).records

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from bench.launch import Outcome, inline
+from bench import launch
+from bench.launch import LaunchOptions, Outcome, claim, inline
 from bench.launch.claim import acquire
 from bench.launch.one import Job, Work, run_one, works
 from bench.launch.progress import Bars, Lines, Reporter, Silent, describe, display, duration, read, time_left
@@ -63,12 +68,68 @@ def test_a_retry_replaces_the_record_it_saw(tmp_path):
     assert run_one(again, job).outcome == "done"
 
 
-def test_a_cell_that_somebody_runs_is_skipped(tmp_path):
+def test_a_cell_that_somebody_runs_is_left_to_them(tmp_path):
     job, cell = job_in(tmp_path), make_cell(0)
     with acquire(job.store.work(cell.id)):
         result = run_one(Work(cell), job)
-    assert result.outcome == "skipped"
+    assert result.outcome == "taken"
     assert f"pid {os.getpid()}" in result.message
+
+
+class During(Silent):
+    """Does something to the work folder of the first cell while that runs."""
+
+    def __init__(self, deed):
+        self.deed = deed
+
+    def update(self, key, event):
+        if event["epoch"] == 2 and self.deed:
+            self.deed(key)
+            self.deed = None
+
+
+@pytest.mark.parametrize("how", ["overtaken", "folder removed"])
+def test_a_lost_claim_costs_one_cell_and_no_other(tmp_path, monkeypatch, how):
+    """Another host took over, or somebody removed the results: no traceback, and the rest is run."""
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.005)
+    job, cells = job_in(tmp_path), [make_cell(0, steps=400, pause=0.01), make_cell(1)]
+
+    def deed(key):
+        if how == "overtaken":
+            other = replace(claim.myself(), host="elsewhere", machine="another boot")
+            (job.store.work(key) / "claim.77").write_text(json.dumps(asdict(other)))
+        else:
+            shutil.rmtree(job.store.folder)
+
+    outcome = Outcome(inline.run(works(cells, job.store), job, During(deed)))
+    assert [r.outcome for r in outcome.results] == ["taken", "done"]
+    assert outcome.results[0].message.startswith("taken over by elsewhere" if how == "overtaken" else "its work folder")
+    assert [r.cell for r in outcome.unfinished] == cells[:1]
+
+
+def run_elsewhere(folder: Path, cell) -> None:
+    run_cells(folder, cell)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["it ends", "it is killed"])
+def test_wait_stays_for_a_cell_that_another_process_runs(tmp_path, monkeypatch, killed):
+    job, cell = job_in(tmp_path), make_cell(0, steps=20, pause=0.02)
+    monkeypatch.setattr(Job, "of", classmethod(lambda *_: job))
+    monkeypatch.setattr(launch, "WAIT_SECONDS", 0.02)
+    other = multiprocessing.get_context("fork").Process(target=run_elsewhere, args=(tmp_path, cell))
+    other.start()
+    state = job.store.work(cell.id) / "state.json"
+    while not state.exists():
+        time.sleep(0.002)
+    at_once = launch.run([cell], job.places(), {}, options=LaunchOptions(quiet=True))
+    assert [r.outcome for r in at_once.unfinished] == ["taken"]
+    if killed:
+        threading.Timer(0.05, other.kill).start()
+    waited = launch.run([cell], job.places(), {}, options=LaunchOptions(quiet=True, wait=True))
+    other.join()
+    assert waited.unfinished == []
+    assert job.store.get(cell.key())["attempts"] == 1 + killed
+    assert job.store.get(cell.key())["score"] == score_after(20)
 
 
 def test_work_is_plain_data():
@@ -81,32 +142,49 @@ import signal
 import sys
 from tests.fake_runner import make_cell
 from tests.test_launch_inline import run_cells
+from tests.test_launch_local import run_cells as run_cells_locally
 from pathlib import Path
+from bench import cli
 # A shell's background job hands an ignored SIGINT down to whatever it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-try:
-    run_cells(Path(sys.argv[1]), make_cell(0, steps=200, pause=0.02))
-except KeyboardInterrupt:
-    sys.exit(130)
+run = {"inline": run_cells, "local": run_cells_locally}[sys.argv[2]]
+cli._dispatch = lambda _: run(Path(sys.argv[1]), make_cell(0, steps=int(sys.argv[3]), pause=0.01)) and 0
+sys.exit(cli.main())
 """
 
 
-def test_ctrl_c_keeps_the_checkpoint_and_the_next_run_resumes(tmp_path):
+def started(folder: Path, executor: str, steps: int, before: tuple[str, ...] = ()) -> subprocess.Popen:
+    """A command that runs one cell by the command line's own `main`, at work on its first steps."""
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=env)
-    cell = make_cell(0, steps=200, pause=0.02)
-    work = Store(tmp_path / "results").work(cell.id)
+    command = [*before, sys.executable, "-c", SCRIPT, str(folder), executor, str(steps)]
+    child = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    state = Store(folder / "results").work(make_cell(0, steps=steps, pause=0.01).id) / "state.json"
     deadline = time.monotonic() + 30
-    while not (work / "state.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(20) == 130
-    assert not list(Store(tmp_path / "results").files())
-    step = json.loads((work / "state.json").read_text())[0]
-    assert 1 <= step < 200
-    outcome = run_cells(tmp_path, cell)
-    assert outcome.records[0]["score"] == score_after(200)
-    assert outcome.records[0]["attempts"] == 2
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return child
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_keeps_the_checkpoint(tmp_path, number, executor):
+    child = started(tmp_path, executor, 400)
+    child.send_signal(number)
+    said = child.communicate(timeout=20)[1]
+    assert child.returncode == 128 + number
+    assert "interrupted" in said and "Traceback" not in said
+    store, cell = Store(tmp_path / "results"), make_cell(0, steps=400, pause=0.01)
+    assert not list(store.files())
+    step = json.loads((store.work(cell.id) / "state.json").read_text())[0]
+    assert 1 <= step < 400
+    assert claim.parse(claim.newest(store.work(cell.id))[1]).released  # given back, not left to be found dead
+
+
+def test_nohup_keeps_a_run_alive(tmp_path):
+    child = started(tmp_path, "inline", 60, ("nohup",))
+    child.send_signal(signal.SIGHUP)
+    assert child.wait(20) == 0
+    assert [r["status"] for r in Store(tmp_path / "results").scan()[0]] == ["done"]
 
 
 def test_an_unwritable_store_is_named_and_the_others_go_on(tmp_path, monkeypatch):

@@ -202,7 +202,7 @@ def test_status_and_cancel(tmp_path):
     # Asked again, these cells are already in the queue.
     again = submit(job, *cells)
     assert again.submitted is None
-    assert {r.outcome for r in again.results} == {"skipped"}
+    assert {r.outcome for r in again.results} == {"taken"}
     assert "in the queue as job" in again.results[0].message
 
     assert len(cancel(job.store).jobs) == 3

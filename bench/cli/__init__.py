@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import __version__
+from bench import __version__, faults, signals
 from bench.cli.usage import Parser
 from bench.errors import BenchError, Exit, unknown
 from methods.contract import MethodError
@@ -42,29 +42,29 @@ EXAMPLES = """examples:
 """
 
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
-"""What the machine answers to a file that cannot be written: the user's to solve, so one message and no traceback."""
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+"""Beside the faults of the machine, what it answers to a file that cannot be written: one message and no traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see `bench.errors.Exit`)."""
     try:
-        return _dispatch([*(sys.argv[1:] if argv is None else argv)])
+        with signals.as_interrupts():
+            return _dispatch([*(sys.argv[1:] if argv is None else argv)])
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.code
     except (DataError, MethodError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return Exit.SOME_FAILED if isinstance(error, DataError) else Exit.USAGE
-    except KeyboardInterrupt:
-        print("bench: interrupted; the next run resumes", file=sys.stderr)
-        return Exit.INTERRUPTED
+    except KeyboardInterrupt as error:
+        print(f"bench: interrupted{f' by {error}' if str(error) else ''}; the next run resumes", file=sys.stderr)
+        return 128 + error.number if isinstance(error, signals.Ended) else Exit.INTERRUPTED
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno not in (*UNWRITABLE, *faults.ADVICE):
             raise
-        print(
-            f"bench: cannot write {error.filename or 'a file'}: {error.strerror}; choose another place", file=sys.stderr
-        )
+        what = f"{error.filename or 'a file'}: {error.strerror}"
+        print(f"bench: cannot write {what}; {faults.advice(error)}", file=sys.stderr)
         return Exit.SOME_FAILED
 
 

@@ -8,6 +8,12 @@ examples:
   python -m bench run --tasks 'diffusion_*' --methods mona --seeds 0 1 2 --executor local -j 2
   python -m bench run --tasks ecg --methods vanilla --grid trainer.lr=1e-4,3e-4 --set trainer.epochs=3
   python -m bench run --tasks ecg --methods vanilla --retry failed
+
+exit codes:
+  0    every selected cell is done (--executor slurm without --wait: done or in the queue)
+  1    some are not: failed, run by somebody else at present, or not written
+  2    wrong names or options; nothing was started
+  130  interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP; the same command resumes
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is to be run; exit code 1 if a cell of the selection has failed."""
+    """Run what is to be run; exit code 1 if a cell of the selection is not done."""
 
     def say(text: str) -> None:
         """To people on stdout; beside JSON on stderr."""
@@ -63,10 +69,14 @@ def run(args: argparse.Namespace) -> int:
 
     outcome = launch.run(todo, places(args), extra, args.executor, launch_options(args), shown_command())
     if args.json:
-        print(json.dumps({"ran": [c.id for c in todo], "failed": [r.cell.id for r in outcome.failed]}))
-    elif outcome.failed:
-        say(f"`python -m bench logs {outcome.failed[0].cell.id}` shows the whole error; --retry failed runs it again")
-    return Exit.SOME_FAILED if outcome.failed or failed_before else Exit.OK
+        names = ("failed", "unfinished")
+        print(json.dumps({"ran": [c.id for c in todo]} | {n: [r.cell.id for r in getattr(outcome, n)] for n in names}))
+    recorded = [r for r in outcome.failed if r.record is not None]
+    if recorded:
+        say(f"`python -m bench logs {recorded[0].cell.id}` shows the whole error; --retry failed runs it again")
+    in_queue = args.executor == "slurm" and not args.wait
+    left = outcome.failed if in_queue else outcome.unfinished
+    return Exit.SOME_FAILED if left or failed_before else Exit.OK
 
 
 def _describe(planned: Sequence[Planned], todo: Sequence[Cell], say: Callable[[str], None]) -> list[Planned]:

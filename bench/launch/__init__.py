@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,13 @@ from bench.launch.options import LaunchOptions
 
 if TYPE_CHECKING:
     from bench.launch.manifest import Manifest
-    from bench.launch.one import Result
+    from bench.launch.one import Job, Result, Work
     from bench.plan import Cell
     from bench.record import Record
+
+
+ELSEWHERE = ("taken", "skipped")
+WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,17 +34,22 @@ class Outcome:
     @property
     def records(self) -> list[Record]:
         """Records that these cells left."""
-        return [r.record for r in self.results if r.record is not None and r.outcome != "skipped"]
+        return [r.record for r in self.results if r.record is not None and r.outcome not in ELSEWHERE]
 
     @property
     def skipped(self) -> list[Result]:
-        """Cells that somebody else runs or has run."""
-        return [r for r in self.results if r.outcome == "skipped"]
+        """Cells that were not run here: somebody else runs them or has run them."""
+        return [r for r in self.results if r.outcome in ELSEWHERE]
 
     @property
     def failed(self) -> list[Result]:
-        """Cells that did not end well."""
-        return [r for r in self.results if r.outcome not in ("done", "skipped")]
+        """Cells that did not end well here."""
+        return [r for r in self.results if r.outcome not in ("done", *ELSEWHERE)]
+
+    @property
+    def unfinished(self) -> list[Result]:
+        """Cells that are not done: those that failed, and those elsewhere that nobody has done yet."""
+        return [r for r in self.results if r.record is None or r.record["status"] != "done"]
 
 
 def run(
@@ -52,7 +63,7 @@ def run(
     """Run cells by one of the executors (`inline`, `local`, `slurm`).
 
     `places` has `data_dir` and `results_dir`; `command` is what the user typed. A failing cell stops no other. Slurm returns as soon as the jobs are
-    submitted, unless `options.wait`. KeyboardInterrupt is raised again with every checkpoint kept.
+    submitted, unless `options.wait`, which also stays for the cells that other processes run. KeyboardInterrupt is raised again with every checkpoint kept.
     """
     from bench.launch.one import Job, works
     from bench.launch.progress import display
@@ -75,16 +86,34 @@ def run(
 
             # Once, before the workers: two of them making one stand-in at a time would do it twice.
             make_standins(cells, Path(job.data_dir))
-            outcome = Outcome(local.run(todo, job, show, options.jobs, options.watchdog))
+            launch = functools.partial(local.run, job=job, show=show, jobs=options.jobs, watchdog=options.watchdog)
         else:
             from bench.launch import inline
 
-            outcome = Outcome(inline.run(todo, job, show))
+            launch = functools.partial(inline.run, job=job, show=show)
+        results = launch(todo)
+        if options.wait:
+            results = _wait_for_others(todo, results, job, launch)
+        outcome = Outcome(results)
     finally:
         show.close()
     if not options.quiet:
         say(outcome)
     return outcome
+
+
+def _wait_for_others(
+    todo: Sequence[Work], results: Sequence[Result], job: Job, launch: Callable[[Sequence[Work]], list[Result]]
+) -> list[Result]:
+    """Stay until nobody else runs any of the cells, and run here what others have left undone."""
+    from bench.launch.status import rows
+
+    latest = {result.cell: result for result in results}
+    while taken := [work for work in todo if latest[work.cell].outcome == "taken"]:
+        while any(row.status == "running" for row in rows(job.store, [work.cell for work in taken])):
+            time.sleep(WAIT_SECONDS)
+        latest.update({result.cell: result for result in launch(taken)})
+    return list(latest.values())
 
 
 def describe_submission(
@@ -104,3 +133,5 @@ def say(outcome: Outcome) -> None:
     print(", ".join(f"{number} {name}" for name, number in counts.most_common()) or "no cells")
     for result in (*outcome.skipped, *outcome.failed):
         print(f"  {result.outcome}: {result.cell}: {result.message}")
+    if any(result.outcome == "taken" for result in outcome.results):
+        print("  (--wait stays until cells that others run are done, too)")

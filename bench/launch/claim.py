@@ -188,17 +188,24 @@ class Claim:
     def verify(self) -> None:
         """Raise ClaimLost if the claim was taken over."""
         if self.lost.is_set():
-            raise ClaimLost(f"{self.folder.name} was taken over by another process")
+            by = parse(newest(self.folder)[1])
+            raise ClaimLost(f"taken over by {by}" if by else "its work folder was removed by somebody else")
 
     def release(self) -> None:
         """Give the cell back. The file stays, marked: numbers must never be used twice."""
         self._stop.set()
         self._thread.join()
-        if not self.lost.is_set() and self._path().exists():
+        if not self.lost.is_set() and not self._overtaken():
             self._write(counter=self.owner.counter, released=True)
 
     def _path(self) -> Path:
         return self.folder / f"claim.{self.number}"
+
+    def _overtaken(self) -> bool:
+        try:
+            return not self._path().exists() or newest(self.folder)[0] > self.number
+        except OSError:
+            return False  # a file server that does not answer for a while: the next beat will see
 
     def _write(self, **changes: int | bool) -> None:
         # On a full disk the beat stops and others may think the holder dead; they cannot make a claim there either.
@@ -210,7 +217,7 @@ class Claim:
     def _beat(self) -> None:
         counter = 0
         while not self._stop.wait(self._seconds):
-            if not self._path().exists() or newest(self.folder)[0] > self.number:
+            if self._overtaken():
                 self.lost.set()
                 return
             counter += 1

@@ -86,9 +86,9 @@ class Slot:
             show.update(work.cell.id, event["progress"])
 
     def interrupt(self) -> None:
-        """Ask the worker to leave, as Ctrl-C would."""
+        """Ask the worker to leave, as Ctrl-C would (which it may have inherited as ignored)."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
         """End the worker: its stdin ends, and it leaves, or is killed after a while."""

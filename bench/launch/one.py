@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import faults
-from bench.launch.claim import Held, acquire, replace_quickly
+from bench.launch.claim import Claim, ClaimLost, Held, acquire, replace_quickly
 from bench.launch.progress import Progress, Reporter, duration
 from bench.plan import Cell, Places
 from bench.record import Record
@@ -72,7 +72,8 @@ class Result:
 
     cell: Cell
     outcome: str
-    """A record's status; `skipped` (somebody else runs it or has run it); `unwritten` (the machine's fault: no record)."""
+    """A record's status; `taken` (somebody else runs it); `skipped` (somebody has run it, or nobody could); `unwritten`
+    (the machine's fault: no record)."""
     message: str = ""
     record: Record | None = None
 
@@ -102,35 +103,50 @@ def run_one(
 ) -> Result:
     """Run one cell unless somebody else runs it or has run it since it was planned.
 
-    With `log`, what the cell prints goes to its log file. KeyboardInterrupt, ClaimLost and `passthrough` leave with
-    the claim given back and the checkpoint kept.
+    With `log`, what the cell prints goes to its log file. KeyboardInterrupt and `passthrough` leave with the claim given
+    back and the checkpoint kept.
     """
-    cell, store = work.cell, job.store
-    folder = store.work(cell.id)
+    cell = work.cell
     try:
-        claim = acquire(folder, slurm_job)
+        claim = acquire(job.store.work(cell.id), slurm_job)
+        if isinstance(claim, Held):
+            return Result(cell, "taken", str(claim))
+        with claim:
+            found = _not_to_be_run(work, job.store) or _run_claimed(work, job, claim, progress, passthrough, log)
+    except ClaimLost as error:
+        return Result(cell, "taken", str(error))
     except OSError as error:
         return _unwritten(cell, error)
-    if isinstance(claim, Held):
-        return Result(cell, "skipped", str(claim))
-    with claim:
-        record = store.get(cell.key())
-        if record is not None and record["end"] != work.before:
-            _tidy(folder)
-            return Result(cell, "skipped", f"{record['status']} since, by {record['host']}", record)
-        newer = _of_newer_version(store, cell) if record is None else None
-        if newer:
-            return Result(cell, "unwritten", newer)
-        try:
-            replace_quickly(folder / "cell.json", json.dumps(work.to_dict()).encode())
-            forward = [progress] if progress else []
-            reporter = Reporter(folder, lambda _: claim.verify(), *forward)
-            with _logged(log_path(store, cell.id)) if log else contextlib.nullcontext():
-                runner = importlib.import_module(job.runner)
-                record = runner.run(cell, job.places(), job.runtime, reporter, passthrough, job.command)
-        except OSError as error:
-            return _unwritten(cell, error)
-    return ended(cell, store, record)
+    if found.record is not None and found.record["status"] == "done":
+        _tidy(claim.folder)
+    return found
+
+
+def _not_to_be_run(work: Work, store: Store) -> Result | None:
+    """Why a cell that is free should be left alone all the same, or None."""
+    record = store.get(work.cell.key())
+    if record is not None and record["end"] != work.before:
+        return Result(work.cell, "skipped", f"{record['status']} since, by {record['host']}", record)
+    newer = _of_newer_version(store, work.cell) if record is None else None
+    return Result(work.cell, "unwritten", newer) if newer else None
+
+
+def _run_claimed(
+    work: Work,
+    job: Job,
+    claim: Claim,
+    progress: Progress | None,
+    passthrough: tuple[type[BaseException], ...],
+    log: bool,
+) -> Result:
+    cell, folder = work.cell, claim.folder
+    replace_quickly(folder / "cell.json", json.dumps(work.to_dict()).encode())
+    forward = [progress] if progress else []
+    reporter = Reporter(folder, lambda _: claim.verify(), *forward)
+    with _logged(log_path(job.store, cell.id)) if log else contextlib.nullcontext():
+        runner = importlib.import_module(job.runner)
+        record = runner.run(cell, job.places(), job.runtime, reporter, passthrough, job.command)
+    return ended(cell, record)
 
 
 def _of_newer_version(store: Store, cell: Cell) -> str | None:
@@ -147,13 +163,14 @@ def _of_newer_version(store: Store, cell: Cell) -> str | None:
 
 def _unwritten(cell: Cell, error: OSError) -> Result:
     """A fault of the machine: there is no record to say it, so the run does; what was checkpointed is kept."""
-    return Result(cell, "unwritten", f"{error}: {faults.advice(error)}")
+    return Result(
+        cell, "unwritten", f"{error}; {faults.advice(error)}, then run it again: it goes on from its checkpoint"
+    )
 
 
-def ended(cell: Cell, store: Store, record: Record) -> Result:
-    """The result that a record stands for; removes what a finished cell does not need any more."""
+def ended(cell: Cell, record: Record) -> Result:
+    """The result that a record stands for."""
     if record["status"] == "done":
-        _tidy(store.work(cell.id))
         return Result(cell, "done", score_line(record), record)
     error = record["error"] or {}
     return Result(cell, record["status"], f"{error.get('type', '')}: {error.get('message', '')}".strip(": "), record)
@@ -180,7 +197,7 @@ def record_failure(cell: Cell, job: Job, status: str, error: BaseException) -> R
             "unwritten",
             f"{status} ({error}), and no record could be written: {problem}: {faults.advice(problem)}",
         )
-    return ended(cell, job.store, record)
+    return ended(cell, record)
 
 
 def _tidy(folder: Path) -> None:

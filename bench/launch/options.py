@@ -38,6 +38,9 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--executor", choices=EXECUTORS, default="inline", help="where cells run (default: in this process)"
     )
+    parser.add_argument(
+        "--wait", action="store_true", help="stay until cells that other processes or Slurm jobs run have ended, too"
+    )
     local = parser.add_argument_group("executor local")
     local.add_argument(
         "-j", "--jobs", type=positive, default=1, metavar="N", help="processes at once, one GPU each if there are"
@@ -50,9 +53,6 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
         help="a cell without any progress for S seconds is ended and recorded as lost (local and slurm; 0: never)",
     )
     slurm = parser.add_argument_group("executor slurm")
-    slurm.add_argument(
-        "--wait", action="store_true", help="stay until every submitted cell has ended (the jobs do not need it)"
-    )
     slurm.add_argument(
         "--slurm-profile", metavar="FILE", help="defaults of a site, TOML (default: ~/.config/bench/slurm.toml)"
     )

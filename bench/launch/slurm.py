@@ -109,12 +109,12 @@ def run(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
 
 def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
     """`run` for cells whose data and weights are known to be there."""
-    fresh, skipped = _not_queued(todo, job)
+    fresh, taken = _not_queued(todo, job)
     if not options.quiet:
-        for result in skipped:
-            print(f"  skipped: {result.cell}: {result.message}")
+        for result in taken:
+            print(f"  taken: {result.cell}: {result.message}")
     if not fresh:
-        return Outcome(skipped)
+        return Outcome(_wait(todo, job) if options.wait else taken)
     plan = submission(fresh, job, options)
     written = _submit(plan, job, options)
     if not options.quiet:
@@ -125,8 +125,8 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
                 "nothing has to stay alive for it: you may log out; `python -m bench status` says where every cell is"
             )
     if not options.wait:
-        return Outcome(skipped, written)
-    return Outcome([*skipped, *_wait(fresh, job)], written)
+        return Outcome(taken, written)
+    return Outcome(_wait(todo, job), written)
 
 
 def _answering() -> dict[str, queue.Entry]:
@@ -143,22 +143,22 @@ def _answering() -> dict[str, queue.Entry]:
 
 
 def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result]]:
-    """Cells that no job of an earlier submission waits for or runs, and the others as skipped."""
+    """Cells that no job of an earlier submission waits for or runs, and the others as taken."""
     entries = _answering()
     queued: dict[str, queue.Entry] = {}
     for earlier in manifest.load_all(job.store):
         for name, cells, _ in earlier.jobs(entries):
             if name in entries and entries[name].active:
                 queued.update(dict.fromkeys(cells, entries[name]))
-    fresh, skipped = [], []
+    fresh, taken = [], []
     for work in todo:
         entry = queued.get(work.cell.id)
         # In a running job of several cells, one that has ended is free to be retried.
         if entry is None or (entry.state == "RUNNING" and work.before is not None):
             fresh.append(work)
         else:
-            skipped.append(Result(work.cell, "skipped", f"in the queue as job {entry.job} ({entry.state.lower()})"))
-    return fresh, skipped
+            taken.append(Result(work.cell, "taken", f"in the queue as job {entry.job} ({entry.state.lower()})"))
+    return fresh, taken
 
 
 def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
@@ -208,7 +208,7 @@ def _wait(todo: Sequence[Work], job: Job) -> list[Result]:
             work = waiting[row.cell.id]
             record = job.store.get(work.cell.key())
             if record is not None and record["end"] != work.before and row.status not in ("running", "pending"):
-                out.append(ended(work.cell, job.store, record))
+                out.append(ended(work.cell, record))
                 del waiting[work.cell.id]
             elif row.status not in ("running", "pending"):
                 # Twice in a row: a job that has just been requeued is for a moment nowhere.

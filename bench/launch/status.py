@@ -130,10 +130,12 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
     if number and not (owner and owner.released):
         said = progress.read(folder)
         if _lives(owner, folder / f"claim.{number}", now):
-            where = owner.host if owner else ""
+            where = f"{owner.host} pid {owner.pid}" if owner else ""
             return Row(cell, "running", progress.describe(said) if said else "starting", job, where, said)
         if record is None and not (place and place.entry and place.entry.active):
-            detail = f"its process is gone ({owner}); {_reason(place)}the next run resumes it"
+            here = owner is not None and claim.alive_here(owner) is False
+            fate = "is gone" if here else f"has been silent for more than {claim.STALE_SECONDS:.0f} s"
+            detail = f"its process {fate} ({owner}); {_reason(place)}the next run resumes it"
             return Row(cell, "lost", detail, job, "", said)
     if place and place.entry and place.entry.active and not _done_since(record, place):
         entry = place.entry
