@@ -15,8 +15,8 @@ from pathlib import Path
 ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "the quota is used up: free some space of yours",
-    errno.EROFS: "the file system is read-only: let it be mounted for writing again",
-    errno.EIO: "the disk or the file server failed: look at it (`dmesg`), or use another folder",
+    errno.EROFS: "let it be mounted for writing again, or choose another place",
+    errno.EIO: "the disk or the file server failed: look at it (`dmesg`), or choose another place",
     errno.ESTALE: "the file server has forgotten the file: wait until it answers again",
     errno.ETIMEDOUT: "the file server does not answer: wait until it does",
     errno.ENODEV: "the disk is gone: bring it back",
@@ -46,7 +46,7 @@ def advice(error: OSError) -> str:
     """What to do about an error that kept a file from being read or written."""
     if error.errno == errno.ENOSPC and _no_inode_left(error.filename):
         return "there is space, but no file more can be made (`df -i`): remove some files"
-    return ADVICE.get(error.errno or 0, "make the folder writable, or choose another")
+    return ADVICE.get(error.errno or 0, "make it writable, or choose another place")
 
 
 def warn(text: str) -> None:

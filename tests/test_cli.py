@@ -211,7 +211,8 @@ def test_a_data_folder_that_takes_no_stand_in_is_said_before_any_work(sealed_dis
 def test_what_cannot_be_written_is_one_message(arguments, sealed_disk, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*arguments, str(sealed_disk / "x")]) == 1
-    assert "Read-only file system; choose another place" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Read-only file system; " in said and "choose another place" in said
 
 
 def test_a_disk_without_room_for_the_checkpoints_is_said_before_any_work(tmp_path, capsys, monkeypatch):
