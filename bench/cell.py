@@ -23,7 +23,7 @@ from bench.models.source import load_source_model
 from bench.models.target import build_target, compiled, randomise, set_recompute
 from bench.plan import Cell, Places
 from bench.record import Record
-from bench.scoring import better, metric_names, predict, score_arrays, trivial_scores
+from bench.scoring import better, loss_name, metric_names, predict, score_arrays, trivial_scores
 from bench.settings import Settings
 from bench.sources import SourceData, load_source
 from bench.store import Store
@@ -127,7 +127,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     checkpoints = Checkpoints(Store(places.results_dir).work(cell.id))
     train = Loader(loaded.train, device)
     trainer = Trainer(target, train, config.trainer, cell.seed, checkpoints, progress)
-    loss = LOSSES[task.loss]
+    loss = LOSSES[loss_name(task, cell.protocol)]
     context = CellContext(target, loaded, train, source, config, cell.seed, loss, trainer, device, precision)
     observer = Observer(config.analysis, source, checkpoints.folder, cell.seed, config.trainer.epochs)
     names = metric_names(task, cell.protocol)

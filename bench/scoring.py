@@ -21,7 +21,14 @@ Scores = dict[str, dict[str, Any]]
 def metric_names(task: Task, protocol: str) -> list[str]:
     """The score's metric first, then the further ones, each once."""
     first = task.paper_metric if protocol == "paper" and task.paper_metric else task.metric
+    if protocol == "paper" and task.paper_more_metrics is not None:
+        return list(dict.fromkeys([first, *task.paper_more_metrics]))
     return list(dict.fromkeys([first, task.metric, *task.more_metrics]))
+
+
+def loss_name(task: Task, protocol: str) -> str:
+    """The name of the loss that stage 2 minimises under the protocol."""
+    return task.paper_loss if protocol == "paper" and task.paper_loss else task.loss
 
 
 def score_arrays(names: list[str], pred: np.ndarray, target: np.ndarray, extra: Mapping[str, np.ndarray]) -> Scores:

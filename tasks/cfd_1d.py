@@ -82,6 +82,7 @@ TASK = Task(
         "tiny": {"samples": 24, "nx": 32, "nt": 3},
     },
     paper_metric="nrmse_normalised",
+    paper_more_metrics=("rmse_normalised", "max_error_normalised"),
     read=read,
     generate=generate,
     licence=LICENCE,

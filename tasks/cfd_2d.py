@@ -81,6 +81,7 @@ TASK = Task(
         "tiny": {"samples": 16, "nx": 8, "nt": 2},
     },
     paper_metric="nrmse_normalised",
+    paper_more_metrics=("rmse_normalised", "max_error_normalised"),
     read=read,
     generate=generate,
     licence=LICENCE,

@@ -17,7 +17,7 @@ POLICY = "as published, three manifests"
 def read(request: Request) -> Data:
     """Log-mel features (n, 1, 96, 101) of one-second chunks, targets (n, 200); computed from the wav files on demand.
 
-    Training has one sample per clip: a random chunk of it, mixed with background noise and masked. Validation and test
+    Training has one sample per clip: a random chunk of it, masked and then mixed with a masked background noise. Validation and test
     have every chunk, with `extra["clip"]` so that the metric averages logits over a clip. `paper` trains on tr.csv
     alone, draws chunk and augmentation of a clip once and for all, and appends a column of zeros (102 frames).
     """

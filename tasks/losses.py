@@ -1,4 +1,4 @@
-"""Losses by name: `LOSSES[name](output, y, extra)` is a scalar, the mean over the batch.
+"""Losses by name: `LOSSES[name](output, y, extra)` is a scalar, the mean over the batch where its name does not say sum.
 
 `output` (B, *output_shape) is the model's output, in physical units for dense targets; `y` is the batch's target and
 `extra` its side tensors. Masks multiply: a non-finite value makes the loss non-finite even where it is masked, so that
@@ -40,6 +40,15 @@ def bce_masked(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
     return _masked_mean(F.binary_cross_entropy_with_logits(output, y, reduction="none"), extra)
 
 
+def bce_masked_paper(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """`bce_masked` as public code has it: ignored pixels stay in the mean, with logit and target 0, as log 2 each.
+
+    The gradient is that of `bce_masked` times the share of pixels that are not ignored.
+    """
+    keep = 1.0 - extra["ignore"].to(output.dtype)
+    return F.binary_cross_entropy_with_logits(output * keep, y * keep)
+
+
 def mse(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
     """mean (output − y)²."""
     return (output - y).square().mean()
@@ -66,8 +75,13 @@ def nrmse(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
 
 
 def relative_l2(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
-    """mean_i ‖p_i − y_i‖₂ / ‖y_i‖₂, the same number as `nrmse` (published code sums it over the batch)."""
+    """mean_i ‖p_i − y_i‖₂ / ‖y_i‖₂, the same number as `nrmse`."""
     return nrmse(output, y, extra)
+
+
+def relative_l2_sum(output: Tensor, y: Tensor, extra: Extra) -> Tensor:
+    """Σ_i ‖p_i − y_i‖₂ / ‖y_i‖₂: `relative_l2` times the batch, as public code has it."""
+    return nrmse(output, y, extra) * len(y)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Extra], Tensor]] = {
@@ -76,9 +90,11 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Extra], Tensor]] = {
     "bce_pos4": partial(bce, pos_weight=4.0),
     "bce_pos10": partial(bce, pos_weight=10.0),
     "bce_masked": bce_masked,
+    "bce_masked_paper": bce_masked_paper,
     "mse": mse,
     "mse_masked": mse_masked,
     "rmse": rmse,
     "nrmse": nrmse,
     "relative_l2": relative_l2,
+    "relative_l2_sum": relative_l2_sum,
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-Score = Callable[["np.ndarray", "np.ndarray", "Mapping[str, np.ndarray]"], float]
+Extra = Mapping[str, np.ndarray]
+Score = Callable[[np.ndarray, np.ndarray, Extra], float]
+PUBLISHED_SEED = 0
+"""The seed in every configuration of ORCA's code."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,25 @@ class Metric:
     source: str
     """Where the definition comes from."""
 
-    def __call__(self, pred: np.ndarray, target: np.ndarray, extra: Mapping[str, np.ndarray] | None = None) -> float:
+    def __call__(self, pred: np.ndarray, target: np.ndarray, extra: Extra | None = None) -> float:
         """The score as a Python float; NaN predictions give NaN or the worst value, never a silent skip."""
         return float(self.function(pred, target, extra or {}))
+
+
+def in_chunks(metric: Score, size: int, shuffled: bool = False) -> Score:
+    """`metric` on consecutive chunks of `size` samples, averaged with equal weight, a short last one included.
+
+    ORCA's code scores chunks of at least 1,000 samples made of whole batches, so `size` is the first multiple of its
+    batch size that reaches 1,000. `shuffled` puts the samples in a random order first, as that code does with the test
+    sets of ECG (numpy, seeded once per run, so that the draw depends on what came before) and DeepSEA (anew at every
+    evaluation). Here one permutation, of the published seed, stands for theirs.
+    """
+    return partial(_mean_of_chunks, metric, size, shuffled)
+
+
+def _mean_of_chunks(
+    metric: Score, size: int, shuffled: bool, pred: np.ndarray, target: np.ndarray, extra: Extra
+) -> float:
+    n = len(pred)
+    order = np.random.RandomState(PUBLISHED_SEED).permutation(n) if shuffled else np.arange(n)
+    return float(np.mean([metric(pred[rows], target[rows], {}) for rows in np.split(order, range(size, n, size))]))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from tasks.metrics_core import Metric
+from tasks.metrics_core import Extra, Metric
 
-Extra = Mapping[str, np.ndarray]
 PAD = 5
 """Pixels of padding before a protein's first residue (DEEPCON)."""
 
@@ -25,12 +22,23 @@ def relative_l2(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
         return float(np.mean(difference / np.linalg.norm(target.astype(np.float64).reshape(n, -1), axis=1)))
 
 
-def _contact_error(pred: np.ndarray, target: np.ndarray, upper: float, lower: float) -> float:
-    """Mean |y − p| over pairs q − p ≥ 24 with y ≤ 8 Å, p = upper·P[p, q] + lower·P[q, p]; NaN without such a pair."""
+FLOOR = 0.01
+"""Å; public code raises smaller predictions to this."""
+
+
+def _contact_error(pred: np.ndarray, target: np.ndarray, published: bool = False) -> float:
+    """Mean |y − p| over pairs q − p ≥ 24 with y ≤ 8 Å; NaN without such a pair. Maps (L, L) of one protein.
+
+    p is the mean u of the two triangles. `published` averages as public code does: once in place, which leaves u above
+    the diagonal and the prediction below it, then a floor of 0.01 Å, then both again: 0.25 and 0.75 of the two.
+    """
     row, column = np.nonzero(np.triu(target <= 8.0, k=24))
     if not len(row):
         return float("nan")
-    mixed = upper * pred[row, column].astype(np.float64) + lower * pred[column, row]
+    upper, lower = pred[row, column].astype(np.float64), pred[column, row].astype(np.float64)
+    mixed = (upper + lower) / 2
+    if published:
+        mixed = (np.maximum(mixed, FLOOR) + np.maximum(lower, FLOOR)) / 2
     return float(np.mean(np.abs(target[row, column] - mixed)))
 
 
@@ -54,29 +62,41 @@ def mae8(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     scores = []
     for p, y, length in zip(pred[:, 0], target[:, 0], extra["length"], strict=True):
         inside = slice(PAD, PAD + int(length))
-        scores.append(_contact_error(p[inside, inside], y[inside, inside], 0.5, 0.5))
+        scores.append(_contact_error(p[inside, inside], y[inside, inside]))
     return _mean_known(scores)
 
 
 def mae8_paper(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
-    """MAE_8 as published code computes it, three defects kept.
+    """MAE_8 as ORCA's code computes it: the mean of `mae8_nb360`, with one more defect kept.
 
-    Every protein is cropped to the length of the *first* one (its batch index is always 0); averaging the triangles in
-    place and then again weighs them 0.25 (upper) and 0.75 (lower); predictions are floored at 0.01 Å. Where published
-    code stops at a protein without a qualifying pair, this leaves the protein out.
+    Every protein is cropped to the length of the *first* one (its batch index is always 0). Where that code stops at a
+    protein without a qualifying pair, this leaves the protein out.
 
-    mean_protein mean_pq |y_pq − p_pq|; pred, target (n, 1, S, S) and `length` (n,) as in `mae8`. Unit Å. Range [0, ∞) Å,
-    lower is better. Source: ORCA's code.
+    pred, target (n, 1, S, S) and `length` (n,) as in `mae8`. Unit Å. Range [0, ∞) Å, lower is better.
+    Source: ORCA's code.
     """
+    return _published_mae8(pred, target, np.broadcast_to(extra["length"][0], len(pred)))
+
+
+def mae8_nb360(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
+    """MAE_8 as NAS-Bench-360's code computes it, each protein at its own length.
+
+    mean_protein mean_pq |y_pq − p_pq|, p_pq a mean of the triangles that weighs them 0.25 (upper) and 0.75 (lower), floored
+    at 0.01 Å after the first of its two averages; nothing but padding is left out. That code's test loader also shuffles
+    the proteins against their lengths, which is not kept. pred, target (n, 1, S, S) and `length` (n,) as in `mae8`.
+    Unit Å. Range [0, ∞) Å, lower is better. Source: NAS-Bench-360's code (PSICOV).
+    """
+    return _published_mae8(pred, target, extra["length"])
+
+
+def _published_mae8(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray) -> float:
     if np.isnan(pred).any():
         return float("nan")
-    inside = slice(PAD, PAD + int(extra["length"][0]))
-    return _mean_known(
-        [
-            _contact_error(np.maximum(p[inside, inside], 0.01), y[inside, inside], 0.25, 0.75)
-            for p, y in zip(pred[:, 0], target[:, 0], strict=True)
-        ]
-    )
+    scores = []
+    for p, y, length in zip(pred[:, 0], target[:, 0], lengths, strict=True):
+        inside = slice(PAD, PAD + int(length))
+        scores.append(_contact_error(p[inside, inside], y[inside, inside], published=True))
+    return _mean_known(scores)
 
 
 def _mean_known(scores: list[float]) -> float:
@@ -89,6 +109,9 @@ DENSE_METRICS = (
            "mean_i ||p_i - y_i||_2 / ||y_i||_2", "Li et al. 2021; NAS-Bench-360 (Darcy)"),
     Metric("mae8", mae8, "Å", False, (0.0, float("inf")),
            "mean over proteins of mean |y - p| over pairs >= 24 apart with y <= 8", "NAS-Bench-360 (PSICOV)"),
+    Metric("mae8_nb360", mae8_nb360, "Å", False, (0.0, float("inf")),
+           "as mae8, triangles weighed 0.25 and 0.75, floored at 0.01 after the first average",
+           "NAS-Bench-360's code (PSICOV)"),
     Metric("mae8_paper", mae8_paper, "Å", False, (0.0, float("inf")),
-           "as mae8, cropped to the first protein's length, triangles weighed 0.25 and 0.75", "ORCA's code (PSICOV)"),
+           "as mae8_nb360, cropped to the first protein's length", "ORCA's code (PSICOV)"),
 )  # fmt: skip

@@ -1,19 +1,16 @@
 """PDEBench's metrics on one predicted frame, under names that say which formula is meant.
 
 All take `pred` and `target` (n, K, *space), K fields on a grid of one or two spatial axes (three for `nrmse`, `rmse`,
-`max_error`), in physical units, over the whole split at once: a mean over batches is another number. Computed in
-float64. A prediction that is not finite gives a value that is not finite.
+`max_error`), in physical units (`*_normalised`: in standard deviations), over the whole split at once: a mean over
+batches is another number. Computed in float64. A prediction that is not finite gives a value that is not finite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from tasks.metrics_core import Metric
+from tasks.metrics_core import Extra, Metric
 
-Extra = Mapping[str, np.ndarray]
 BANDS = {"low": (0, 4), "mid": (4, 12), "high": (12, None)}
 """Half-open bands of wavenumbers, as PDEBench's code (not its paper) cuts them."""
 CODE = "PDEBench reference code of December 2024, without its averaging over batches"
@@ -134,12 +131,18 @@ def _metric(function, unit: str, formula: str, source: str) -> Metric:
     return Metric(function.__name__, function, unit, False, (0.0, float("inf")), formula, source)
 
 
+def _normalised(function) -> Metric:
+    """`function` under a name of its own, for fields that the paper protocol has z-scored and never scales back."""
+    name = function.__name__
+    formula = f"{name} of fields z-scored point by point and never scaled back"
+    source = "ORCA code for the two CFD tasks (Shen et al. 2023)"
+    return Metric(f"{name}_normalised", function, "1", False, (0.0, float("inf")), formula, f"{source}; not {name}")
+
+
 PDE_METRICS: tuple[Metric, ...] = (
     _metric(nrmse, "1", "mean_i sqrt(mean_j (p_ij - y_ij)^2) / sqrt(mean_j y_ij^2), j over fields and points",
             "ORCA code (Shen et al. 2023); whole split at once"),
-    Metric("nrmse_normalised", nrmse, "1", False, (0.0, float("inf")),
-           "nrmse of fields that the paper protocol has z-scored and never scaled back",
-           "ORCA code for the two CFD tasks (Shen et al. 2023); not comparable with nrmse"),
+    *(_normalised(function) for function in (nrmse, rmse, max_error)),
     _metric(nrmse_pertimestep, "1", "mean_ic sqrt(mean_x (p_icx - y_icx)^2) / sqrt(mean_x y_icx^2)", CODE),
     _metric(rmse, "field", "mean_i sqrt(mean_j (p_ij - y_ij)^2), j over fields and points",
             "ORCA code (Shen et al. 2023); whole split at once"),

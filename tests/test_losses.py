@@ -1,5 +1,7 @@
 """Losses against numpy, scikit-learn and finite differences."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,15 @@ def test_masked_losses_leave_out_what_is_ignored():
     assert whole == pytest.approx(LOSSES["mse"](output, y, {}).item())
 
 
+def test_public_code_keeps_ignored_pixels_in_the_mean_as_log_2():
+    output, y = tensors(3, 1, 4, 4), (tensors(3, 1, 4, 4, seed=1) > 0).double()
+    ignore = tensors(3, 1, 4, 4, seed=2) > 0.5
+    share = (~ignore).double().mean().item()
+    kept = LOSSES["bce_masked"](output, y, {"ignore": ignore}).item()
+    found = LOSSES["bce_masked_paper"](output, y, {"ignore": ignore}).item()
+    assert found == pytest.approx(share * kept + (1 - share) * math.log(2))
+
+
 def test_dense_losses_by_numpy():
     output, y = tensors(4, 2, 5), tensors(4, 2, 5, seed=1)
     error, truth = (output - y).numpy().reshape(4, -1), y.numpy().reshape(4, -1)
@@ -57,12 +68,16 @@ def test_dense_losses_by_numpy():
     relative = np.linalg.norm(error, axis=1) / np.linalg.norm(truth, axis=1)
     assert LOSSES["nrmse"](output, y, {}).item() == pytest.approx(relative.mean())
     assert LOSSES["relative_l2"](output, y, {}).item() == pytest.approx(relative.mean())
+    assert LOSSES["relative_l2_sum"](output, y, {}).item() == pytest.approx(relative.sum())
 
 
 TARGETS = {
     "cross_entropy": ((4, 3), lambda: torch.tensor([0, 1, 2, 0])),
     **{name: ((4, 3), lambda: (tensors(4, 3, seed=1) > 0).double()) for name in ("bce", "bce_pos4", "bce_pos10")},
-    "bce_masked": ((4, 1, 3), lambda: (tensors(4, 1, 3, seed=1) > 0).double()),
+    **{
+        name: ((4, 1, 3), lambda: (tensors(4, 1, 3, seed=1) > 0).double())
+        for name in ("bce_masked", "bce_masked_paper")
+    },
     **{name: ((4, 1, 3), lambda: tensors(4, 1, 3, seed=1)) for name in LOSSES if name[:2] not in ("cr", "bc")},
 }
 

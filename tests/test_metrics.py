@@ -1,6 +1,7 @@
 """Each metric of the NAS-Bench-360 tasks against scikit-learn or a computation by hand, and its speed at full size."""
 
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -86,7 +87,8 @@ def test_pixel_metrics_equal_scikit_learn_on_the_pixels_that_count():
     assert METRICS["balanced_error"](pred, target, extra) == pytest.approx(expected)
     assert METRICS["balanced_error"](pred, target, extra) == pytest.approx(1 - roc_auc_score(truth, hard))
     assert METRICS["fnr"](pred, target, extra) == pytest.approx(100 * (1 - hard[truth == 1].mean()))
-    assert METRICS["fnr_raw_logits"](pred, target, extra) == pytest.approx(100 * (1 - (score > 0.5)[truth == 1].mean()))
+    raw = 100 * (1 - (pred > 0.5)[target == 1].mean())
+    assert METRICS["fnr_raw_logits"](pred, target, extra) == pytest.approx(raw), "ignored pixels count"
 
 
 def test_paper_balanced_error_counts_ignored_pixels_as_true_negatives():
@@ -120,8 +122,10 @@ def test_f1_of_records_takes_a_majority_vote():
     record = np.array([7, 7, 7, 3, 3, 9, 9, 9, 9])
     decisions = np.array([1, 1, 0, 2, 2, 3, 0, 3, 0])
     target = np.array([1, 1, 1, 2, 2, 3, 3, 3, 3])
-    # votes: record 3 -> 2, record 7 -> 1, record 9 -> tie of 0 and 3, the lower class wins
-    expected = 1 - f1_score([2, 1, 3], [2, 1, 0], average="macro", labels=range(4), zero_division=0)
+    # votes: record 3 -> 2, record 7 -> 1, record 9 -> tie of 0 and 3, of which its windows say 3 first
+    votes = [Counter(decisions[record == r]).most_common(1)[0][0] for r in (3, 7, 9)]
+    assert votes == [2, 1, 3]
+    expected = 1 - f1_score([2, 1, 3], votes, average="macro", labels=range(4), zero_division=0)
     assert METRICS["f1_error_records"](np.eye(4)[decisions], target, {"record": record}) == pytest.approx(expected)
 
 
@@ -130,16 +134,19 @@ def test_paper_f1_averages_over_chunks_the_classes_present():
     decisions = target.copy()
     decisions[:100] = 1
     pred = np.eye(4)[decisions]
-    first = f1_score(target[:1000], decisions[:1000], average="macro")
-    assert METRICS["f1_error_windows_chunks_1000"](pred, target) == pytest.approx(1 - (first + 1.0) / 2)
+    order = np.random.RandomState(0).permutation(len(target))
+    chunks = [f1_score(target[rows], decisions[rows], average="macro") for rows in (order[:1000], order[1000:])]
+    assert METRICS["f1_error_windows_chunks_1000"](pred, target) == pytest.approx(1 - np.mean(chunks))
 
 
 def test_paper_auroc_averages_over_chunks():
     g = rng()
     pred, target = g.standard_normal((1500, 3)), (g.random((1500, 3)) < 0.3).astype(np.float32)
-    target[1008:, 1] = 0
-    a = np.mean([roc_auc_score(target[:1008, k], pred[:1008, k]) for k in range(3)])
-    b = np.mean([roc_auc_score(target[1008:, k], pred[1008:, k]) for k in (0, 2)])
+    order = np.random.RandomState(0).permutation(len(target))
+    first, last = order[:1008], order[1008:]
+    target[last, 1] = 0
+    a = np.mean([roc_auc_score(target[first, k], pred[first, k]) for k in range(3)])
+    b = np.mean([roc_auc_score(target[last, k], pred[last, k]) for k in (0, 2)])
     assert METRICS["one_minus_auroc_chunks_1008"](pred, target) == pytest.approx(1 - (a + b) / 2)
 
 
@@ -163,7 +170,8 @@ def maps(lengths=(40, 60), size=80):
     return g.uniform(2, 12, target.shape), target, np.array(lengths)
 
 
-def mae8_by_loops(pred, target, lengths, upper, lower, floor):
+def mae8_by_loops(pred, target, lengths, published=False):
+    """As the code reads: with `published`, average in place, floor, and average both triangles again."""
     scores = []
     for p, y, length in zip(pred[:, 0], target[:, 0], lengths, strict=True):
         errors = []
@@ -171,8 +179,11 @@ def mae8_by_loops(pred, target, lengths, upper, lower, floor):
             for b in range(a + 24, length):
                 truth = y[PAD + a, PAD + b]
                 if truth <= 8:
-                    u, v = max(p[PAD + a, PAD + b], floor), max(p[PAD + b, PAD + a], floor)
-                    errors.append(abs(truth - (upper * u + lower * v)))
+                    upper, lower = p[PAD + a, PAD + b], p[PAD + b, PAD + a]
+                    upper = (upper + lower) / 2
+                    if published:
+                        upper = (max(upper, 0.01) + max(lower, 0.01)) / 2
+                    errors.append(abs(truth - upper))
         if errors:
             scores.append(np.mean(errors))
     return np.mean(scores)
@@ -180,7 +191,7 @@ def mae8_by_loops(pred, target, lengths, upper, lower, floor):
 
 def test_mae8_equals_loops_over_each_proteins_own_residues():
     pred, target, lengths = maps()
-    expected = mae8_by_loops(pred, target, lengths, 0.5, 0.5, -np.inf)
+    expected = mae8_by_loops(pred, target, lengths)
     assert METRICS["mae8"](pred, target, {"length": lengths}) == pytest.approx(expected)
 
 
@@ -194,9 +205,21 @@ def test_mae8_leaves_out_a_protein_without_contacts():
 def test_paper_mae8_crops_to_the_first_length_and_mixes_triangles_unevenly():
     pred, target, lengths = maps()
     pred[0, 0, PAD, PAD + 25] = -3.0
-    expected = mae8_by_loops(pred, target, (40, 40), 0.25, 0.75, 0.01)
+    expected = mae8_by_loops(pred, target, (40, 40), published=True)
     assert METRICS["mae8_paper"](pred, target, {"length": lengths}) == pytest.approx(expected)
     assert expected != pytest.approx(METRICS["mae8"](pred, target, {"length": lengths}), rel=1e-3)
+    own = mae8_by_loops(pred, target, lengths, published=True)
+    assert METRICS["mae8_nb360"](pred, target, {"length": lengths}) == pytest.approx(own)
+
+
+def test_published_mae8_floors_after_the_first_average():
+    target = np.full((1, 1, 40, 40), 20.0)
+    target[0, 0, PAD, PAD + 25] = 4.0
+    pred = np.full(target.shape, 5.0)
+    pred[0, 0, PAD, PAD + 25], pred[0, 0, PAD + 25, PAD] = -6.0, 2.0
+    # in place: (-6 + 2) / 2 = -2, floored 0.01; again: (0.01 + 2) / 2 = 1.005. Floored first it would be 1.5025.
+    for name in ("mae8_paper", "mae8_nb360"):
+        assert METRICS[name](pred, target, {"length": np.array([30])}) == pytest.approx(4 - 1.005)
 
 
 def test_a_nan_prediction_is_never_skipped():
@@ -213,7 +236,7 @@ def test_a_nan_prediction_is_never_skipped():
         assert np.isnan(METRICS[name](image, truth, {"ignore": np.zeros_like(ignore)}))
     p, y, lengths = maps()
     p[0, 0, 50, 50] = np.nan
-    for name in ("mae8", "mae8_paper"):
+    for name in ("mae8", "mae8_paper", "mae8_nb360"):
         assert np.isnan(METRICS[name](p, y, {"length": lengths}))
     assert np.isnan(METRICS["relative_l2"](p, y))
 

@@ -10,7 +10,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from tasks.contract import Request
 from tasks.files import audio
-from tasks.files.fsd50k import Clips
+from tasks.files.fsd50k import Clips, training_view
 from tests.nas_helpers import read, stand_in, task, whole
 
 
@@ -111,8 +111,25 @@ def test_training_draws_a_chunk_of_the_same_clip_and_augments_it(shared_data):
     np.testing.assert_array_equal(one.x, again.x)
     np.testing.assert_array_equal(one.y, plain.y)
     assert not np.array_equal(one.x, two.x) and not np.array_equal(one.x, plain.x)
-    masked = (one.x[:, 0] == 0).all(2).any(1)
-    assert 0 < masked.mean() < 1
+
+
+def test_specaugment_fills_with_the_smallest_value_before_noise_is_mixed_in():
+    mel = np.random.default_rng(0).normal(size=(96, 101)).astype(np.float32)
+    views = [training_view(mel, np.random.default_rng(seed)) for seed in range(40)]
+    whole_bands = [(view == mel.min()).all(1).any() or (view == mel.min()).all(0).any() for view in views]
+    assert 0.2 < np.mean(whole_bands) < 0.8
+    assert all(view.min() == mel.min() and ((view == mel) | (view == mel.min())).all() for view in views)
+
+    class Half:
+        """Draws that mix everything half and half and mask nothing."""
+
+        random = staticmethod(lambda: 0.7)
+        uniform = staticmethod(lambda low, high: high)
+        integers = staticmethod(lambda high: high - 1)
+
+    noise = np.arange(96 * 150, dtype=np.float32).reshape(96, 150)
+    clips = Clips(None, 102, np.array([0]), np.array([1]), (noise,))
+    np.testing.assert_allclose(clips._augmented(mel, Half()), mel / 2 + noise[:, -101:] / 2, rtol=1e-6)
 
 
 def test_paper_draws_a_clips_chunk_once_for_all_epochs(shared_data):

@@ -54,7 +54,7 @@ def test_a_constant_record_becomes_zeros_and_short_ones_are_counted(tmp_path):
     (tmp_path / "ecg").mkdir()
     table = {"data": series, "label": list("NAO") * 10}
     (tmp_path / "ecg/challenge2017.pkl").write_bytes(pickle.dumps(table))
-    assert task("ecg").read(Request(tmp_path)).notes["records_shorter_than_a_window"] == 1
+    assert task("ecg").read(Request(tmp_path)).notes["records_without_a_window"] == 1
 
 
 def test_satellite_is_z_scored_under_strict_and_raw_under_paper(shared_data):
@@ -134,6 +134,16 @@ def test_a_finer_grid_shows_the_same_field():
     assert (coarse == fine[::2, ::2]).mean() > 0.9
 
 
+def test_windows_are_cut_as_public_code_cuts_them(tmp_path):
+    lengths = (9000, 1000, 1001, 1500, 1501)
+    for label, stride in enumerate((500, 83, 250, 25)):
+        signals = [np.arange(n) for n in lengths]
+        found = ecg.windows(tmp_path, signals, np.full(len(lengths), label), np.arange(len(lengths)))
+        count = np.bincount(found.record, minlength=len(lengths))
+        assert count.tolist() == [len(range(0, n - 1000, stride)) for n in lengths]
+        assert count[0] == {500: 16, 83: 97, 250: 32, 25: 320}[stride] and count[1] == 0
+
+
 def test_both_versions_of_matlab_files_are_read_alike(tmp_path, shared_data):
     path = stand_in(shared_data, "darcy_nb360") / "darcy/piececonst_r421_N1024_smooth1.mat"
     stored = loadmat(path)["coeff"]
@@ -152,8 +162,9 @@ def test_darcy_inputs_are_normalised_and_targets_stay_physical(shared_data):
     batch = whole(data.train)
     np.testing.assert_allclose(batch.x[:, 0], (a - a.mean(0)) / (a.std(0, ddof=1) + 1e-5), atol=1e-3)
     line = np.linspace(0, 1, a.shape[1])
-    np.testing.assert_allclose(batch.x[3, 1], np.broadcast_to(line[:, None], a.shape[1:]), atol=1e-6)
-    np.testing.assert_allclose(batch.x[3, 2], np.broadcast_to(line, a.shape[1:]), atol=1e-6)
+    # as np.meshgrid orders them: first along the columns
+    np.testing.assert_allclose(batch.x[3, 1], np.broadcast_to(line, a.shape[1:]), atol=1e-6)
+    np.testing.assert_allclose(batch.x[3, 2], np.broadcast_to(line[:, None], a.shape[1:]), atol=1e-6)
     np.testing.assert_allclose(batch.y[:, 0], u, rtol=1e-6)
     shift, scale = data.decode
     assert shift.shape == scale.shape == data.output_shape

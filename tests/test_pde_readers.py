@@ -22,6 +22,20 @@ def test_grouped_files_test_on_the_last_tenth(name, tmp_path):
     rows = split("pdebench-last10", n, validation=True)
     assert {k: len(v) for k, v in rows.items()} == dict(TASKS[name].splits)
     assert rows["test"].tolist() == list(range(n - n // 10, n))
+    assert [len(split("pdebench-last10", n, validation=False)["test"]) for n in (24, 25, 30, 31, 1003)] == [
+        3,
+        3,
+        3,
+        4,
+        101,
+    ]
+    assert [len(split("pdebench-first10", n, validation=False)["test"]) for n in (24, 25, 30, 31, 1003)] == [
+        2,
+        2,
+        3,
+        3,
+        100,
+    ]
     path = tiny(name, tmp_path)
     data = TASKS[name].read(Request(tmp_path))
     with h5py.File(path) as h5:
@@ -156,6 +170,43 @@ def test_stale_advection_is_told_by_its_speed_and_refused_unless_allowed(tmp_pat
         TASKS["advection"].read(Request(tmp_path, options={"allow_old": True}))
 
 
+def moving(path, speed, frames=3):
+    """A file in Advection's layout whose sines move at `speed`, which says that it is beta 0.4."""
+    rng, x, t = np.random.default_rng(0), (np.arange(256) + 0.5) / 256, 0.01 * np.arange(frames)
+    k, phase = rng.integers(1, 8, (20, 1, 1)), rng.uniform(0, 6, (20, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as h5:
+        h5["tensor"] = np.sin(2 * np.pi * k * (x - speed * t[:, None]) + phase).astype(np.float32)
+        h5["x-coordinate"], h5["t-coordinate"], h5.attrs["beta"] = x, t, 0.4
+
+
+@pytest.mark.parametrize("speed", [0.1, 0.2, -0.4, 0.0, 0.7, 1.0, 4.0])
+def test_an_advection_file_that_moves_at_another_speed_is_refused_whatever_is_allowed(tmp_path, speed):
+    moving(tmp_path / TASKS["advection"].files[0].path, speed)
+    for options in ({}, {"allow_stale": True}):
+        with pytest.raises(DataError, match=rf"moves at {speed:.3g}|moves at -?\d(\.\d+)?e-\d+") as error:
+            TASKS["advection"].read(Request(tmp_path, options=options))
+        assert error.value.expected == "a solution that moves at beta = 0.4"
+
+
+@pytest.mark.parametrize("speed, factor", [(0.4, 1), (0.405, 1), (0.8, 2)])
+def test_the_measured_speed_of_advection_stands_in_the_notes(tmp_path, speed, factor):
+    moving(tmp_path / TASKS["advection"].files[0].path, speed)
+    notes = TASKS["advection"].read(Request(tmp_path, options={"allow_stale": True})).notes
+    assert notes["speed"]["measured"] == pytest.approx(speed, rel=1e-4) and notes["speed"]["stated"] == 0.4
+    assert notes["speed"]["distance_from_pure_motion"] < 1e-5
+    assert bool(notes["warnings"]) == (factor == 2)
+
+
+def test_advection_frames_that_are_no_motion_of_each_other_are_refused(tmp_path):
+    path = TASKS["advection"].files[0].path
+    moving(tmp_path / path, 0.4)
+    with h5py.File(tmp_path / path, "r+") as h5:
+        h5["tensor"][:, 1] = np.random.default_rng(1).normal(size=(20, 256))
+    with pytest.raises(DataError, match=r"no motion of each other .*apart"):
+        TASKS["advection"].read(Request(tmp_path))
+
+
 def test_coefficients_come_from_attributes_else_from_the_name_else_are_assumed_aloud(tmp_path):
     path = tiny("diffusion_reaction_1d", tmp_path)
 
@@ -209,7 +260,7 @@ def test_config_attribute_is_not_needed(tmp_path):
         h5.attrs["0000/config"] = "!!python/object:omegaconf.DictConfig {}"
 
     edit(path, forget)
-    assert len(TASKS["diffusion_sorption"].read(Request(tmp_path)).train) == 20
+    assert len(TASKS["diffusion_sorption"].read(Request(tmp_path)).train) == 19
 
 
 def test_paper_frames_are_the_mismatched_ones_of_published_code(tmp_path):
@@ -241,7 +292,6 @@ def test_cfd_1d_protocols_strict_in_physical_units_paper_z_scored_by_the_inputs(
     assert paper.test.y.shape == (2, 1, flat_y.shape[1])
     assert np.allclose(paper.test.y[:, 0], expected, rtol=1e-4, atol=1e-4)
     assert "z-scored" in paper.notes["kept_defects"][0]
-    assert TASKS["cfd_1d"].paper_metric == TASKS["cfd_2d"].paper_metric == "nrmse_normalised"
 
 
 def test_cfd_2d_paper_tests_on_the_last_tenth_and_z_scores_each_frame(tmp_path):

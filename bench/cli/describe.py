@@ -70,6 +70,8 @@ def _task(name: str) -> dict[str, Any]:
         "metric": t.metric,
         "further metrics": list(t.more_metrics),
         "metric under the paper protocol": t.paper_metric or t.metric,
+        "loss under the paper protocol": t.paper_loss or t.loss,
+        "settings under the paper protocol": dict(t.paper_recipe),
         "trivial predictor": t.trivial,
         "backbone": t.backbone,
         "split sizes": dict(t.splits),

@@ -91,7 +91,10 @@ def normaliser(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_grid(values: np.ndarray) -> np.ndarray:
-    """(n, s, s) with the coordinates of both axes in [0, 1] as further channels: (n, 3, s, s)."""
+    """(n, s, s) with two coordinates in [0, 1] as further channels, (n, 3, s, s): along the last axis, then the first.
+
+    That is the order of numpy's meshgrid, which all public code of this task leaves as it is.
+    """
     line = np.linspace(0, 1, values.shape[-1], dtype=np.float32)
-    grid = np.broadcast_to(np.stack(np.meshgrid(line, line, indexing="ij")), (len(values), 2, *values.shape[1:]))
+    grid = np.broadcast_to(np.stack(np.meshgrid(line, line)), (len(values), 2, *values.shape[1:]))
     return np.concatenate([values[:, None], grid], axis=1).astype(np.float32)

@@ -83,15 +83,21 @@ def z_score(series: np.ndarray) -> np.ndarray:
 
 
 def windows(path: Path, signals: list[np.ndarray], labels: np.ndarray, records: np.ndarray) -> Windows:
-    """The windows of `records`, class by class stride, in the order of `records`. Shorter records give no window."""
+    """The windows of `records`, class by class stride, in the order of `records`.
+
+    As in public code, a window that would end with its record's last sample is not cut: 16 windows of the class N in
+    9,000 samples, not 17; a record of `LENGTH` samples or fewer gives none.
+    """
     starts, number, offset = [], [], 0
     for r in records:
-        own = np.arange(0, len(signals[r]) - LENGTH + 1, STRIDES[labels[r]])
+        own = np.arange(0, len(signals[r]) - LENGTH, STRIDES[labels[r]])
         starts.append(own + offset)
         number.append(np.full(len(own), r))
         offset += len(signals[r])
     record = np.concatenate(number)
     if not len(record):
-        raise DataError(path, "a split whose records are all too short", f"records of at least {LENGTH} samples", AGAIN)
+        raise DataError(
+            path, "a split whose records are all too short", f"records of more than {LENGTH} samples", AGAIN
+        )
     signal = np.concatenate([z_score(signals[r]) for r in records])
     return Windows(signal, np.concatenate(starts), labels[record], record)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tasks.contract import Batch, DataError
-from tasks.files.audio import MELS, log_mel, one_second, read_wav
+from tasks.files.audio import FRAMES, RATE, log_mel, one_second, read_wav
 from tasks.files.locate import permission_said
 from tasks.files.nb360 import AGAIN
 from tasks.files.splits import VALIDATION_SEED
@@ -95,10 +95,26 @@ def relocate(path: Path, listed: list[str]) -> tuple[Path, tuple[str, ...]]:
     raise DataError(path, f"the chunk {listed[0]!r}, which is not here", f"wav files below {path.parent.parent}", AGAIN)
 
 
-def features(waves: np.ndarray, frames: int) -> np.ndarray:
-    """(B, 1, 96, frames): log-mel features, cut, or padded with zeros at the end."""
-    mel = log_mel(waves)[:, None, :, :frames]
+def framed(mel: np.ndarray, frames: int) -> np.ndarray:
+    """Log-mel features (B, 96, T) as (B, 1, 96, frames): cut, or padded with zeros at the end."""
+    mel = mel[:, None, :, :frames]
     return np.pad(mel, ((0, 0), (0, 0), (0, 0), (0, frames - mel.shape[-1])))
+
+
+def training_view(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random second (96, 101) of log-mel features (96, T), half of the time with SpecAugment.
+
+    SpecAugment sets one or two bands of mels and of frames to the smallest value of the features.
+    """
+    if rng.random() < MASK_SHARE:
+        mel, lowest = mel.copy(), mel.min()
+        for _ in range(int(rng.integers(1, 3))):
+            bands, frames = (int(rng.uniform(0, m) * s) for m, s in zip((MASK_MELS, MASK_FRAMES), mel.shape))
+            top, left = (int(rng.uniform(0, s - n)) for s, n in zip(mel.shape, (bands, frames)))
+            mel[top : top + bands] = lowest
+            mel[:, left : left + frames] = lowest
+    start = int(rng.integers(mel.shape[1] - FRAMES + 1))
+    return mel[:, start : start + FRAMES]
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ class Chunks:
 
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 1, 96, frames), y (B, K) float32, `clip` (B,). Never augmented."""
-        x = features(self.table.waves(index), self.frames)
+        x = framed(log_mel(self.table.waves(index)), self.frames)
         return Batch(x, self.targets[index].astype(np.float32), {"clip": self.table.clip[index]})
 
 
@@ -137,8 +153,8 @@ class Clips:
     """(n,) first row of each clip in the table; its chunks follow."""
     count: np.ndarray
     """(n,) chunks of each clip."""
-    noises: np.ndarray
-    """(m, 1, 96, frames) features of the background noises; m may be 0."""
+    noises: tuple[np.ndarray, ...]
+    """Features (96, T) of the background noises, a second or longer each; there may be none."""
     fixed: bool = False
     """Draw chunk and augmentation of a clip once for all epochs (published code)."""
     labels = None
@@ -148,8 +164,8 @@ class Clips:
     def of(cls, table: Manifest, frames: int, fixed: bool) -> Clips:
         """The clips of `table`, with the background noises in `noise_22050` beside the folder of manifests."""
         _, first, count = np.unique(table.clip, return_index=True, return_counts=True)
-        sounds = [one_second(read_wav(p)) for p in sorted((table.path.parent.parent / "noise_22050").glob("*.wav"))]
-        noises = features(np.stack(sounds), frames) if sounds else np.empty((0, 1, MELS, frames), np.float32)
+        sounds = (read_wav(path) for path in sorted((table.path.parent.parent / "noise_22050").glob("*.wav")))
+        noises = tuple(log_mel(np.resize(s, max(len(s), RATE))[None])[0] for s in sounds)
         return cls(table, frames, first, count, noises, fixed)
 
     @property
@@ -172,23 +188,17 @@ class Clips:
         """x (B, 1, 96, frames), y (B, K). With `rng` a random chunk, augmented; with None each clip's first chunk."""
         y = self.table.targets[self.first_row[index]].astype(np.float32)
         if rng is None:
-            return Batch(features(self.table.waves(self.first_row[index]), self.frames), y)
+            return Batch(framed(log_mel(self.table.waves(self.first_row[index])), self.frames), y)
         own = [np.random.default_rng([VALIDATION_SEED, int(i)]) if self.fixed else rng for i in index]
         chunk = np.array([r.integers(c) for r, c in zip(own, self.count[index], strict=True)])
-        x = features(self.table.waves(self.first_row[index] + chunk), self.frames)
-        for b, generator in enumerate(own):
-            self._augment(x[b, 0], generator)
-        return Batch(x, y)
+        mel = log_mel(self.table.waves(self.first_row[index] + chunk))
+        return Batch(framed(np.stack([self._augmented(m, r) for m, r in zip(mel, own, strict=True)]), self.frames), y)
 
-    def _augment(self, mel: np.ndarray, rng: np.random.Generator) -> None:
-        """Background mix and SpecAugment on one sample (96, frames), in place."""
-        if len(self.noises) and rng.random() < BACKGROUND_SHARE:
-            weight = rng.uniform(0, BACKGROUND_MOST)
-            mel *= 1 - weight
-            mel += weight * self.noises[rng.integers(len(self.noises)), 0]
-        if rng.random() < MASK_SHARE:
-            for _ in range(int(rng.integers(1, 3))):
-                bands, frames = (int(rng.uniform(0, m) * s) for m, s in zip((MASK_MELS, MASK_FRAMES), mel.shape))
-                top, left = rng.integers(mel.shape[0] - bands + 1), rng.integers(mel.shape[1] - frames + 1)
-                mel[top : top + bands] = 0.0
-                mel[:, left : left + frames] = 0.0
+    def _augmented(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(96, 101): the sound and a background noise, each in its own training view, mixed three times out of four."""
+        view = training_view(mel, rng)
+        if not self.noises or rng.random() >= BACKGROUND_SHARE:
+            return view
+        noise = self.noises[rng.integers(len(self.noises))]
+        weight = np.float32(rng.uniform(0, BACKGROUND_MOST))
+        return (1 - weight) * view + weight * training_view(noise, rng)

@@ -11,13 +11,18 @@ VALIDATION_SEED = 360
 """Seed of the validation split; a constant of the benchmark, not of a cell, so that all cells share one split."""
 
 
+TEST_SHARE = 0.1
+
+
 def test_rows(policy: str, n: int) -> np.ndarray:
-    """`pdebench-first10`: the first int(n/10) samples (flat files); `pdebench-last10`: the last ones (grouped)."""
-    k = max(1, n // 10)
+    """`pdebench-first10`: the first int(0.1 n) samples (flat files); `pdebench-last10`: those from int(0.9 n) on (grouped).
+
+    Cut as PDEBench and ORCA cut, so that of 25 samples the first way tests on 2 and the second on 3; but one at least.
+    """
     if policy == "pdebench-first10":
-        return np.arange(k)
+        return np.arange(max(1, int(n * TEST_SHARE)))
     if policy == "pdebench-last10":
-        return np.arange(n - k, n)
+        return np.arange(min(n - 1, int(n * (1 - TEST_SHARE))), n)
     raise ValueError(f"split policy {policy!r}: pdebench-first10 or pdebench-last10")
 
 
