@@ -111,7 +111,7 @@ class Selection:
     allow_random_weights: bool = False
 
 
-def base_layers(task: str, profile: str, protocol: str) -> list[Mapping[str, Any]]:
+def base_layers(task: str, method: str, profile: str, protocol: str) -> list[Mapping[str, Any]]:
     """The layers of settings that a cell has before anybody overrides anything."""
     spec = registry.tasks()[task]
     layers = [protocols.recipe(spec, protocol)]
@@ -119,13 +119,13 @@ def base_layers(task: str, profile: str, protocol: str) -> list[Mapping[str, Any
         layers.append(spec.quick)
     if profile == "tiny":
         layers.append(TINY)
-    return [*layers, protocols.layer(spec, protocol)]
+    return [*layers, protocols.layer(spec, registry.methods()[method], protocol)]
 
 
 def resolve(cell: Cell, runtime: Mapping[str, Any] | None = None) -> settings.Settings:
     """All settings of a cell; `runtime` adds settings that change no id."""
     method = registry.methods()[cell.method]
-    layers = base_layers(cell.task, cell.profile, cell.protocol)
+    layers = base_layers(cell.task, cell.method, cell.profile, cell.protocol)
     return settings.resolve(method, *layers, dict(cell.overrides), runtime or {})
 
 
@@ -140,7 +140,7 @@ def overrides_of(
         for name, value in given
         if name.partition(".")[0] == method or name.partition(".")[0] not in registry.methods().items
     )
-    layers = base_layers(task, profile, protocol)
+    layers = base_layers(task, method, profile, protocol)
     before = settings.flatten(settings.resolve(cls, *layers), "identity")
     after_settings = settings.resolve(cls, *layers, dict(own))
     after_settings.method.check()
@@ -292,7 +292,9 @@ def _identity_settings(
     task: str, method: str, profile: str, protocol: str, overrides: tuple[tuple[str, Any], ...]
 ) -> Mapping[str, Any]:
     cls = registry.methods()[method]
-    return settings.flatten(settings.resolve(cls, *base_layers(task, profile, protocol), dict(overrides)), "identity")
+    return settings.flatten(
+        settings.resolve(cls, *base_layers(task, method, profile, protocol), dict(overrides)), "identity"
+    )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from methods.contract import Method
 from tasks.contract import Task
 
 PROTOCOLS = ("strict", "paper")
@@ -19,6 +20,8 @@ PAPER: Mapping[str, Any] = {
     "model.dense_head": "pooled",
 }
 """What published code does on every task."""
+DROP_PATH = 0.1
+"""Stochastic depth of the published Swin: its library's default, which published code leaves on."""
 
 
 def recipe(task: Task, protocol: str) -> Mapping[str, Any]:
@@ -26,6 +29,10 @@ def recipe(task: Task, protocol: str) -> Mapping[str, Any]:
     return {**task.recipe, **task.paper_recipe} if protocol == "paper" else task.recipe
 
 
-def layer(task: Task, protocol: str) -> Mapping[str, Any]:
+def layer(task: Task, method: type[Method], protocol: str) -> Mapping[str, Any]:
     """The settings that the protocol itself brings, whatever the task's profile says."""
-    return PAPER if protocol == "paper" else {}
+    if protocol != "paper":
+        return {}
+    start = "published_untrained" if method.align is Method.align else "published"
+    depth = {"model.drop_path": DROP_PATH} if task.modality == "vision" else {}
+    return {**PAPER, **depth, "model.embedder_init": start}

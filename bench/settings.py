@@ -82,7 +82,9 @@ class Stage1Settings:
 class ModelSettings:
     """The target model h ∘ f ∘ e."""
 
-    embedder_init: Literal["source", "random"] = identity("source", "where the embedder's weights start")
+    embedder_init: Literal["source", "random", "published", "published_untrained"] = identity(
+        "source", "where the embedder's weights start; published code: with a stage 1 to come, and without"
+    )
     dense_head: Literal["linear", "pooled"] = identity(
         "linear", "predictor for dense targets; pooled is the published one"
     )

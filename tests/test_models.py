@@ -191,6 +191,34 @@ def test_source_start_of_a_1d_embedder_takes_layernorm_and_positions():
     assert 0.95 * bound < model.embedder.proj.weight.abs().max() <= bound
 
 
+@pytest.mark.parametrize("channels", [1, 4, 57])
+def test_the_published_start_tiles_the_kernel_unscaled_as_public_code_repeats_and_cuts_it(channels):
+    body = source("swin_micro")
+    model = build_target(body, "classes", (channels, 32, 32), (2,), ModelSettings(embedder_init="published"), 0)
+    repeated = torch.cat([body.embedder.proj.weight] * (channels // 3 + 1), 1)[:, :channels]
+    assert torch.equal(model.embedder.proj.weight, repeated)
+    assert torch.equal(model.embedder.proj.bias, body.embedder.proj.bias)
+    assert torch.equal(model.embedder.norm.weight, body.embedder.norm.weight)
+
+
+@pytest.mark.parametrize("how", ["published", "published_untrained"])
+def test_the_published_start_of_a_1d_embedder_is_xavier_over_the_fans_of_a_convolution(how):
+    body = source("minilm")
+    model = build_target(body, "classes", (2, 400), (2,), ModelSettings(embedder_init=how, target_seq_len=40), 0)
+    convolution = torch.nn.Conv1d(2, 384, kernel_size=10, stride=10)
+    torch.nn.init.xavier_uniform_(convolution.weight, gain=2**0.5)
+    assert model.embedder.proj.weight.std().item() == pytest.approx(convolution.weight.std().item(), rel=0.05)
+    assert torch.equal(model.embedder.positions, body.embedder.embeddings.position_embeddings.weight[:40])
+    assert torch.equal(model.embedder.norm.weight, body.embedder.norm.weight) == (how == "published")
+
+
+def test_without_a_stage_1_published_code_starts_the_2d_embedder_from_a_normal_of_two_hundredths():
+    model, _ = target("swin_micro", embedder_init="published_untrained")
+    weight = model.embedder.proj.weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.05) and weight.abs().max() > 0.04
+    assert torch.equal(model.embedder.norm.weight, torch.ones_like(model.embedder.norm.weight))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_random_start_is_a_truncated_normal_of_two_hundredths(name):
     model, _ = target(name, embedder_init="random")

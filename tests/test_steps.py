@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bench import plan, registry
+from bench import plan
 from bench.batches import Loader, order
 from bench.checkpoint import Checkpoints
 from bench.errors import UsageError
@@ -122,10 +122,3 @@ def test_no_sample_is_lost_by_the_mean_and_only_left_over_micro_batches_by_publi
 def test_published_code_that_would_never_step_is_an_error_with_a_cure():
     with pytest.raises(UsageError, match=r"22 training samples make 6 micro-batches of 4.*Lower trainer.accumulation"):
         Steps.of(TrainerSettings(batch_size=4, accumulation=7, accumulate="published_sum"), 22)
-
-
-def test_every_paper_cell_takes_what_published_code_does():
-    for name, task in registry.tasks().items.items():
-        settings = plan.resolve(Cell(name, "vanilla", task.backbone, protocol="paper"))
-        assert settings.trainer.precision == "fp32" and settings.trainer.accumulate == "published_sum"
-        assert settings.model.dense_head == "pooled"

@@ -101,7 +101,7 @@ def test_cells_are_the_same_as_the_arms_and_each_comes_once(tmp_path):
 
 
 def test_an_arm_that_takes_longer_does_so_by_each_tasks_own_recipe(tmp_path):
-    recipe = {task: settings.resolve(registry.methods()["vanilla"], *base_layers(task, "quick", "strict")).trainer
+    recipe = {task: settings.resolve(registry.methods()["vanilla"], *base_layers(task, "vanilla", "quick", "strict")).trainer
               for task in ("ninapro", "ecg", "satellite")}  # fmt: skip
     arm = Arm("longer", "vanilla", times=2.5)
     study = replace(studies.find("equal-budget"), arms=(arm,), sizes={"quick": Size("", "quick", tuple(recipe))})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -60,11 +62,14 @@ class Embedder2D(nn.Module):
 
 @torch.no_grad()
 def initialise(embedder: Embedder1D | Embedder2D, source: SourceModel, how: str, generator: torch.Generator) -> None:
-    """Set the starting weights of an embedder in place.
+    """Set the starting weights of an embedder in place; biases are 0 where nothing is said of them.
 
     `source`, 2D: the source's patch kernel, its channels tiled to C and scaled by 3/C (the activation scale is kept),
     with its bias and LayerNorm. `source`, 1D: the source's LayerNorm and positions, the linear map Xavier-uniform.
-    `random`: weights and positions from a normal of 0.02 truncated at ±0.04, biases 0, LayerNorm 1 and 0.
+    `random`: weights and positions from a normal of 0.02 truncated at ±0.04, LayerNorm 1 and 0.
+    `published` is what ORCA's code does before a stage 1: as `source`, but the kernel is not scaled and the linear map is
+    Xavier-uniform with gain √2 over the fans of a convolution. `published_untrained` is what it does without one: LayerNorm
+    1 and 0, in 2D a normal kernel of 0.02; 1D otherwise the same.
     """
     nn.init.zeros_(embedder.proj.bias)  # type: ignore[arg-type]
     if how == "random":
@@ -72,14 +77,22 @@ def initialise(embedder: Embedder1D | Embedder2D, source: SourceModel, how: str,
         if isinstance(embedder, Embedder1D):
             nn.init.trunc_normal_(embedder.positions, std=0.02, a=-0.04, b=0.04, generator=generator)
         return
-    embedder.norm.load_state_dict(source.embedder.norm.state_dict())  # type: ignore[union-attr, operator, arg-type]
-    embedder.norm.eps = source.embedder.norm.eps  # type: ignore[union-attr, assignment]
+    if how != "published_untrained":
+        embedder.norm.load_state_dict(source.embedder.norm.state_dict())  # type: ignore[union-attr, operator, arg-type]
+        embedder.norm.eps = source.embedder.norm.eps  # type: ignore[union-attr, assignment]
     if isinstance(embedder, Embedder1D):
-        nn.init.xavier_uniform_(embedder.proj.weight, generator=generator)
         embedder.positions.copy_(source.embedder.positions[: embedder.tokens])  # type: ignore[index, arg-type]
+        if how == "source":
+            nn.init.xavier_uniform_(embedder.proj.weight, generator=generator)
+        else:
+            width, values = embedder.proj.weight.shape
+            bound = math.sqrt(2) * math.sqrt(6 / (values + width * embedder.patch))
+            nn.init.uniform_(embedder.proj.weight, -bound, bound, generator=generator)
+    elif how == "published_untrained":
+        nn.init.normal_(embedder.proj.weight, std=0.02, generator=generator)
     else:
         kernel: torch.Tensor = source.embedder.proj.weight  # type: ignore[union-attr, assignment]
         channels = embedder.proj.in_channels
         tiled = kernel[:, torch.arange(channels) % kernel.shape[1]]
-        embedder.proj.weight.copy_(tiled * kernel.shape[1] / channels)
+        embedder.proj.weight.copy_(tiled * kernel.shape[1] / channels if how == "source" else tiled)
         embedder.proj.bias.copy_(source.embedder.proj.bias)  # type: ignore[union-attr, arg-type]

@@ -69,7 +69,7 @@ def selections(study: Study, size: str, arm: Arm) -> list[Selection]:
 
 def _longer(task: str, chosen: Size, arm: Arm) -> list[tuple[str, Any]]:
     """The settings that make stage 2 of a task's recipe `arm.times` as long."""
-    layers = plan.base_layers(task, chosen.profile, chosen.protocol)
+    layers = plan.base_layers(task, arm.method, chosen.profile, chosen.protocol)
     trainer = settings.resolve(registry.methods()[arm.method], *layers, dict((*chosen.set, *arm.set))).trainer
     longer: list[tuple[str, Any]] = [("trainer.epochs", round(trainer.epochs * arm.times))]
     if trainer.decay_epochs is not None:
