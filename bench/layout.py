@@ -56,11 +56,14 @@ class Notes(TypedDict, total=False):
 
 
 class Data(TypedDict, total=False):
-    """What was read: `verification` says of each published file whether it is the one that was published."""
+    """What was read: `verification` says of each published file whether it is the one that was published,
+    `unlike_published` in what the data differ from the published numbers and shapes; `members` counts further files."""
 
     fingerprint: str | None
     verification: dict[str, AnyText]
+    unlike_published: list[AnyText]
     files: list[AnyText]
+    members: Count
     sizes: Sizes
     input_shape: list[Count]
     output_shape: list[Count]

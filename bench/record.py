@@ -74,7 +74,9 @@ RECORD: Mapping[str, Key] = {
     ),
     "beats_trivial": Key(bool, "whether `score` is better than the trivial predictor's", True),
     "data": Key(
-        layout.Data, "{fingerprint, verification, files, sizes: {train, val, test}, input_shape, output_shape, notes}"
+        layout.Data,
+        "{fingerprint, verification, unlike_published (official data alone), files, members, sizes: {train, val, test}, "
+        "input_shape, output_shape, notes}",
     ),
     "weights": Key(AnyText, "what the body started from, e.g. 'pretrained: ...' or 'random, seed 0'", True),
     "source": Key(layout.Source, "the source data used: {name, fingerprint, classes, count}, {} if none"),

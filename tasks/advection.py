@@ -15,7 +15,9 @@ def read(request: Request) -> Data:
     from tasks.files.pairs import Pairs, cut, load
     from tasks.files.stale import check_speed
 
-    spec = Pairs("scalar", "x", points=256, frames=201, paper_train=200, paper_test=200, constants={"beta": 0.4})
+    spec = Pairs(
+        "scalar", "x", points=256, stored=1024, frames=201, paper_train=200, paper_test=200, constants={"beta": 0.4}
+    )
     loaded = load(request, FILE, spec)
     found = check_speed(loaded.header, 0.4, bool(request.options.get("allow_stale")))
     loaded.notes.update({**found, "warnings": [*loaded.notes["warnings"], *found["warnings"]]})

@@ -21,7 +21,7 @@ def read(request: Request) -> Data:
 
     channels = (0, 1, 2, 3)
     spec = Pairs(
-        "cfd", "xy", points=64, frames=21, inputs=channels, targets=channels, paper_train=20, paper_test=20,
+        "cfd", "xy", points=64, stored=128, frames=21, inputs=channels, targets=channels, paper_train=20, paper_test=20,
         constants={"m": 1.0, "eta": 0.1, "zeta": 0.1},
     )  # fmt: skip
     loaded = load(request, FILE, spec)

@@ -128,6 +128,9 @@ class Data:
     """(shift, scale) broadcastable to a dense output: the model's raw output times scale plus shift is in physical units."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Facts for the record: split policy and indices' fingerprint, decimation, frames scored, warnings, kept defects."""
+    members: Mapping[str, Path] = field(default_factory=dict)
+    """Every file that the splits come from beyond the task's `files` (wavs, images that a list names), by a name that
+    does not depend on the folder. They enter the fingerprint, the same under every protocol and limit."""
 
 
 @dataclass(frozen=True)

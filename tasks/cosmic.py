@@ -27,19 +27,21 @@ def read(request: Request) -> Data:
     from dataclasses import replace
 
     from tasks.files import nb360
-    from tasks.files.cosmic import read_part
+    from tasks.files.cosmic import listed, read_images
     from tasks.files.locate import find
 
     nb360.check_options(request)
-    train, test = read_part(request.root, FILES["train"]), read_part(request.root, FILES["test"])
+    images = {part: listed(request.root, file) for part, file in FILES.items()}
+    train, test = read_images(images["train"]), read_images(images["test"])
     rows = nb360.limited(nb360.last_rows(len(train), nb360.held_out(len(train), 483, 4830)), request)
     paper = request.protocol == "paper"
     parts = {name: train.take(r) for name, r in rows.items()} | {"test": replace(test, sky_in_evaluation=paper)}
     shape = (1, *train.image.shape[1:])
     folder = find(request.root, FILES["train"]).parent
     notes = {"sky_augmentation": "training and test" if paper else "training only", "order": "sorted paths"}
-    notes |= {"images_sha256": nb360.listing_hash(folder.glob("npy_*/f435w/*/*/*.npy"), folder)}
-    return nb360.assemble(request, POLICY, rows, parts, shape, shape, notes)
+    everything = [*images["train"], *images["test"]]
+    members = nb360.below(folder, {*everything, *(image.with_name("sky.npy") for image in everything)})
+    return nb360.assemble(request, POLICY, rows, parts, shape, shape, notes, members=members)
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:

@@ -17,7 +17,7 @@ def read(request: Request) -> Data:
     """
     from tasks.files.pairs import Pairs, read_pairs
 
-    spec = Pairs("darcy", "xy", points=64, frames=1, inputs=(0,), targets=(1,), constants={"beta": 0.1})
+    spec = Pairs("darcy", "xy", points=64, stored=128, frames=1, inputs=(0,), targets=(1,), constants={"beta": 0.1})
     return read_pairs(request, FILE, spec, standardise=request.protocol == "strict")
 
 

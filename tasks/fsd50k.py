@@ -23,7 +23,7 @@ def read(request: Request) -> Data:
     """
     from tasks.files import nb360
     from tasks.files.audio import AUDIO_LIBRARY
-    from tasks.files.fsd50k import Chunks, Clips, read_labels, read_manifest
+    from tasks.files.fsd50k import Chunks, Clips, noise_files, read_labels, read_manifest
     from tasks.files.locate import find
 
     nb360.check_options(request)
@@ -44,8 +44,12 @@ def read(request: Request) -> Data:
         "audio_library": AUDIO_LIBRARY,
         "clips": {part: len(set(tables[part].clip)) for part in parts},
         "background_noises": len(train.noises),
+        "published_input_shape": [1, 96, frames],
     }
-    return nb360.assemble(request, POLICY, rows, parts, (1, 96, frames), (len(label_map),), notes)
+    members = noise_files(tables["train"])
+    for table in tables.values():
+        members |= table.members()
+    return nb360.assemble(request, POLICY, rows, parts, (1, 96, frames), (len(label_map),), notes, members=members)
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:

@@ -39,9 +39,9 @@ def read(request: Request) -> Data:
     for part in parts.values():
         part.check_first()
     everyone = [locate(folder, kind, name) for name in (*names, *tests) for kind in ("features", "distance")]
-    notes: dict[str, object] = {"window": window, "padding_in_training_loss": paper}
-    notes |= {"proteins_sha256": nb360.listing_hash(everyone, folder)}
-    return nb360.assemble(request, POLICY, rows, parts, (57, window, window), (1, window, window), notes)
+    notes = {"window": window, "padding_in_training_loss": paper}
+    shapes, members = ((57, window, window), (1, window, window)), nb360.below(folder, everyone)
+    return nb360.assemble(request, POLICY, rows, parts, *shapes, notes, members=members)
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_running_out_of_memory_is_recorded_and_may_be_retried_with_half_the_batc
     assert again["retries"] == {"trainer.batch_size": 2, "trainer.accumulation": 4}
 
 
-def test_data_that_changed_between_two_cells_are_refused(tmp_path):
+def test_data_that_changed_between_two_cells_are_refused_in_a_copy_of_the_store_too(tmp_path):
     places = Places(tmp_path / "data", tmp_path / "results")
     assert cells.run(one(places.data_dir), places, {})["status"] == "done"
     path = next(p for p in (tmp_path / "data").rglob("*") if p.name.endswith(".hdf5"))
@@ -115,9 +116,16 @@ def test_data_that_changed_between_two_cells_are_refused(tmp_path):
 
     with h5py.File(path, "r+") as h5:
         h5["tensor"][0] += 1
-    record = cells.run(one(places.data_dir, method="linear"), places, {})
+    (done,) = Store(places.results_dir).files()
+    clone = Places(places.data_dir, tmp_path / "clone")
+    clone.results_dir.mkdir()
+    shutil.copy(done, clone.results_dir)
+    record = cells.run(one(places.data_dir, method="linear"), clone, {})
     assert record["status"] == "failed" and record["error"]["type"] == "DataError"
-    assert "which earlier cells" in record["error"]["message"]
+    assert f"which {done.name} was made on" in record["error"]["message"]
+    assert not (places.results_dir / "work" / "data").exists()
+    done.unlink()
+    assert cells.run(one(places.data_dir, method="linear"), places, {})["status"] == "done"
 
 
 def test_a_damaged_file_is_named_and_its_replacement_is_taken(tmp_path):

@@ -114,16 +114,3 @@ def test_the_official_window_is_512(shared_data, tmp_path):
     data = TASK.read(Request(root))
     assert data.input_shape == TASK.input_shape and data.output_shape == TASK.output_shape
     assert data.test.batch(np.arange(1), None).x.shape == (1, 57, 512, 512)
-
-
-def test_the_notes_tell_other_proteins_apart(shared_data, tmp_path):
-    root = tmp_path / "data"
-    shutil.copytree(stand_in(shared_data, "psicov"), root)
-
-    def note():
-        return TASK.read(Request(root)).notes["proteins_sha256"]
-
-    before = note()
-    assert before == read(shared_data, "psicov").notes["proteins_sha256"]
-    (root / "protein/deepcov/features/d00005.pkl").write_bytes(b"something else")
-    assert note() != before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -105,17 +106,21 @@ def sky_level(path: Path) -> float:
     return float(levels[i])
 
 
-def read_part(root: Path, file: File) -> Images:
-    """All images of the list `file`, in sorted order."""
+def listed(root: Path, file: File) -> list[Path]:
+    """The images that the list `file` names, in sorted order."""
     path = find(root, file)
-    listed = load_npy(path, objects=True, cure=AGAIN)
-    if listed.ndim != 1 or not len(listed) or not all(isinstance(s, str) for s in listed.tolist()):
-        raise DataError(path, f"an array of shape {listed.shape}, dtype {listed.dtype}", "a list of image paths", AGAIN)
-    images = sorted(resolve(str(s), path.parent) for s in listed)
+    names = load_npy(path, objects=True, cure=AGAIN)
+    if names.ndim != 1 or not len(names) or not all(isinstance(s, str) for s in names.tolist()):
+        raise DataError(path, f"an array of shape {names.shape}, dtype {names.dtype}", "a list of image paths", AGAIN)
+    return sorted(resolve(str(s), path.parent) for s in names)
+
+
+def read_images(images: Sequence[Path]) -> Images:
+    """The images with their masks and sky levels, in the order given."""
     stacks = [read_stack(image) for image in images]
     shapes = {s[0].shape for s in stacks}
     if len(shapes) > 1:
-        raise DataError(path, f"images of the sizes {sorted(shapes)}", "images of one size", AGAIN)
+        raise DataError(images[0], f"images of the sizes {sorted(shapes)}", "images of one size", AGAIN)
     image, mask, ignore = (np.stack(column) for column in zip(*stacks, strict=True))
     return Images(image, mask, ignore, np.array([sky_level(p) for p in images]))
 

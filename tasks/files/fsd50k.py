@@ -36,6 +36,10 @@ class Manifest:
     targets: np.ndarray
     """(n, K) uint8."""
 
+    def members(self) -> dict[str, Path]:
+        """The wav files by their names in the manifest."""
+        return {name: self.base / name for name in self.files}
+
     def waves(self, rows: np.ndarray) -> np.ndarray:
         """One second of sound per row: (B, 22050) float32."""
         return np.stack([one_second(read_wav(self.base / self.files[int(r)])) for r in rows])
@@ -117,6 +121,11 @@ def training_view(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return mel[:, start : start + FRAMES]
 
 
+def noise_files(table: Manifest) -> dict[str, Path]:
+    """The background noises, in `noise_22050` beside the folder of manifests, by name."""
+    return {f"noise_22050/{p.name}": p for p in sorted((table.path.parent.parent / "noise_22050").glob("*.wav"))}
+
+
 @dataclass(frozen=True)
 class Chunks:
     """Evaluation: every chunk is a sample, `clip` says which ones belong together."""
@@ -164,7 +173,7 @@ class Clips:
     def of(cls, table: Manifest, frames: int, fixed: bool) -> Clips:
         """The clips of `table`, with the background noises in `noise_22050` beside the folder of manifests."""
         _, first, count = np.unique(table.clip, return_index=True, return_counts=True)
-        sounds = (read_wav(path) for path in sorted((table.path.parent.parent / "noise_22050").glob("*.wav")))
+        sounds = (read_wav(path) for path in noise_files(table).values())
         noises = tuple(log_mel(np.resize(s, max(len(s), RATE))[None])[0] for s in sounds)
         return cls(table, frames, first, count, noises, fixed)
 

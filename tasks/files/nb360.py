@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,16 +126,9 @@ def limited(rows: dict[str, np.ndarray], request: Request) -> dict[str, np.ndarr
     return {**rows, "train": rows["train"][: request.limit]}
 
 
-def listing_hash(paths: Iterable[Path], folder: Path) -> str:
-    """SHA-256 over the paths below `folder` and the sizes of many files, where reading them all would take too long.
-
-    A file that is missing counts with size -1; the reader says what is wrong when it comes to it.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        size = path.stat().st_size if path.is_file() else -1
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
-    return digest.hexdigest()
+def below(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """The paths by their names below `folder`: for `Data.members`."""
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -155,6 +147,7 @@ def assemble(
     output_shape: tuple[int, ...],
     notes: Mapping[str, Any] | None = None,
     decode: tuple[np.ndarray, np.ndarray] | None = None,
+    members: Mapping[str, Path] | None = None,
 ) -> Data:
     """`Data` of the given parts, with the split's policy, index hash and sizes in its notes."""
     facts = {
@@ -164,7 +157,8 @@ def assemble(
         "sizes": {name: len(part) for name, part in parts.items()},
     }
     all_notes = {**facts, **(notes or {})}
-    return Data(parts["train"], parts.get("val"), parts["test"], input_shape, output_shape, decode, all_notes)
+    splits = parts["train"], parts.get("val"), parts["test"]
+    return Data(*splits, input_shape, output_shape, decode, all_notes, members or {})
 
 
 def array_parts(

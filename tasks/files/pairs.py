@@ -35,6 +35,8 @@ class Pairs:
     """Points per axis after the published decimation."""
     frames: int
     """Frames of the official file; frame numbers below count these."""
+    stored: int | None = None
+    """Points per axis of the official file, where it has more than `points`."""
     inputs: tuple[int, ...] = (0,)
     targets: tuple[int, ...] = (0,)
     """Channels: fields of a CFD file, last axis of a grouped file; in a Darcy file 0 is coefficient, 1 solution."""
@@ -80,6 +82,8 @@ def load(request: Request, file: File, spec: Pairs) -> Loaded:
     arrays = _cached(request.cache, header, {"x": 0} | {f"y{f}": f for f in wanted}, spec, stride)
     notes |= {"frames": {"input": 0, "target_train": wanted[0], "target_test": wanted[1], "stored": header.frames}}
     notes |= {"stride": stride, "axes": spec.axes, "decimation": "stride"}
+    notes |= {"stored": {"frames": header.frames, "points per axis": min(header.shape)}}
+    notes |= {"published": {"frames": spec.frames, "points per axis": spec.stored or spec.points}}
     return Loaded(arrays["x"], arrays[f"y{wanted[0]}"], arrays[f"y{wanted[1]}"], header, notes)
 
 
