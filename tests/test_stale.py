@@ -69,7 +69,7 @@ def test_an_edited_module_makes_exactly_the_records_stale_that_depend_on_it(tree
     for path in sorted(p for name in source.PACKAGES for p in (tree / name).rglob("*.py")):
         module, found = _name(path, tree), stale_after(path)
         assert found == {(c.task, c.method, c.origin) for c in CELLS if module in _behind(c)}, module
-        assert bool(found) != (module in UNREAD), module
+        assert bool(found) != (module in UNREAD or module.startswith("tasks.own")), module  # own: of no shipped task
 
 
 def _behind(cell: Cell) -> set[str]:
