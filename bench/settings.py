@@ -75,7 +75,9 @@ class Stage1Settings:
 
     epochs: int = identity(60, "epochs of stage 1", "[0, inf)")
     lr_scale: float = identity(10.0, "learning rate of stage 1 as a multiple of trainer.lr", "[0, inf)")
-    max_samples: int = identity(128, "target samples per class in one alignment step (ORCA)", "[1, inf)")
+    max_samples: int = identity(
+        128, "target samples per class that one alignment step exceeds by at most a batch (ORCA)", "[1, inf)"
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     """(target features (M, D), labels (M,), generator) -> scalar."""
 
 MILESTONES, DECAY = (20, 40, 60), 0.2
-"""The published schedule of stage 1: its learning rate is multiplied by 0.2 after these epochs."""
+"""The published schedule of stage 1: its learning rate is multiplied by 0.2 past these epochs, counted from 0."""
 LARGE_LR = 1e-3
 """Published code scales the learning rate of stage 1 only for tasks that fine-tune with at most this one."""
 CHUNK = 128
@@ -27,8 +27,10 @@ CHUNK = 128
 class Orca(Method):
     """Minimise a distance between source and target features over the embedder, one optimiser step per epoch.
 
-    As published: each target class in turn, in random order, at most `max_samples` of it, against the whole source,
-    weighted by the class's share. Features are token means of the embedders' output.
+    As published: each target class in turn, in random order, against the whole source, weighted by the class's share.
+    Of a class, whole batches are taken until their samples exceed `max_samples` (160 for batches of 32 and a limit of
+    128); one with a single sample is left out. mmd and l2 draw as many source samples, with replacement. Features are
+    token means of the embedders' output. Both protocols do so.
     """
 
     name = "orca"
@@ -42,22 +44,29 @@ class Orca(Method):
     per_class: bool = option(True, "each target class alone, as published; false: one labelled batch of all classes")
     epochs: int | None = option(None, "epochs of stage 1, one update each; None: the task's stage-1 epochs")
     lr: float | None = option(None, "learning rate of stage 1; None: stage 2's times the task's lr_scale")
-    max_samples: int | None = option(None, "samples per class and update; None: the task's")
+    max_samples: int | None = option(
+        None, "samples per class that end the draw of an update once exceeded; None: the task's"
+    )
     whole_samples: int = option(512, "samples per update when per_class is false")
     source_samples: int = option(5000, "source samples at most")
 
     def align(self, context: Context) -> None:
         """Stage 1: min_φ distance((s_i, y_i), (mean over tokens of e_φ(x_j), y_j))."""
         labels = context.labels()
-        if len(labels) == 0:
-            raise MethodError("orca: the training split is empty, so there is nothing to align")
+        if len(labels) == len(set(labels.tolist())):
+            raise MethodError(
+                f"orca: {len(labels)} training samples and no two of one class, so there is nothing to align; raise "
+                "data.limit, or choose another method"
+            )
         distance = self._distance(context)
+        most = context.stage1.max_samples if self.max_samples is None else self.max_samples
+        limit = (most // context.batch_size + 1) * context.batch_size
 
         def gradient(epoch: int) -> Mapping[str, torch.Tensor]:
             rng = context.rng(f"orca-{epoch}")
             parts = [
                 _backward(context, index, labels[index], weight, distance, rng)
-                for index, weight in self._draws(labels, context.stage1.max_samples, rng)
+                for index, weight in self._draws(labels, limit, rng)
             ]
             return {"loss": sum(parts[1:], parts[0])}
 
@@ -67,7 +76,7 @@ class Orca(Method):
             gradient,  # type: ignore[arg-type]  # its items are epoch numbers, from epoch_batches
             epochs=context.stage1.epochs if self.epochs is None else self.epochs,
             lr=self._lr(context),
-            lr_at=lambda epoch: DECAY ** sum(epoch >= milestone for milestone in MILESTONES),
+            lr_at=lambda epoch: DECAY ** sum(epoch > milestone for milestone in MILESTONES),
             epoch_batches=lambda epoch: iter([epoch]),
         )
 
@@ -85,18 +94,15 @@ class Orca(Method):
             return self.lr
         return context.lr * (context.stage1.lr_scale if context.lr <= LARGE_LR else 1.0)
 
-    def _draws(
-        self, labels: np.ndarray, task_limit: int, rng: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, float]]:
-        """(indices, weight) of each transport of one update. A class without samples is never drawn."""
+    def _draws(self, labels: np.ndarray, limit: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, float]]:
+        """(indices, weight) of each transport of one update, at most `limit` samples of a class."""
         import numpy as np
 
         if not self.per_class:
             yield rng.permutation(len(labels))[: self.whole_samples], 1.0
             return
-        limit = task_limit if self.max_samples is None else self.max_samples
         classes, counts = np.unique(labels, return_counts=True)
-        for c in rng.permutation(len(classes)):
+        for c in rng.permutation(np.flatnonzero(counts > 1)):
             members = np.flatnonzero(labels == classes[c])
             yield rng.permutation(members)[:limit], float(counts[c] / len(labels))
 
@@ -113,7 +119,7 @@ class Orca(Method):
         simple = kernels.mmd if self.objective == "mmd" else kernels.mean_distance
 
         def equal_sizes(features: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-            chosen = torch.from_numpy(rng.permutation(len(points))[: len(features)])
+            chosen = torch.from_numpy(rng.integers(len(points), size=len(features)))
             return simple(points[chosen.to(points.device)], features.float())
 
         return equal_sizes

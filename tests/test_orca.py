@@ -11,7 +11,7 @@ import torch
 from methods import orca
 from methods.contract import MethodError
 from methods.orca import Orca
-from methods.transport import otdd
+from methods.transport import kernels, otdd
 from tests.fake_context import Stage1, fake_context
 from tests.plain_otdd import plain_otdd
 
@@ -94,12 +94,12 @@ def test_every_objective_falls_and_moves_the_embedder_alone(objective, per_class
     assert any(not torch.equal(a, b) for a, b in zip(context.model.embedder.parameters(), before.embedder.parameters()))
 
 
-def test_one_update_per_epoch_at_ten_times_the_rate_times_a_fifth_after_20_40_and_60_epochs():
+def test_one_update_per_epoch_at_ten_times_the_rate_times_a_fifth_past_epochs_20_40_and_60():
     context = fake_context(lr=1e-4, samples=6, stage1=Stage1(epochs=62))
     Orca(objective="l2").align(context)
     rates = context.rates["orca"]
     assert len(rates) == 62
-    assert [rates[i] for i in (0, 19, 20, 39, 40, 59, 60)] == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4, 4e-5, 4e-5, 8e-6])
+    assert [rates[i] for i in (0, 20, 21, 40, 41, 60, 61)] == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4, 4e-5, 4e-5, 8e-6])
 
 
 @pytest.mark.parametrize(("lr", "own", "expected"), [(1e-3, None, 1e-2), (2e-3, None, 2e-3), (1e-4, 0.5, 0.5)])
@@ -109,26 +109,44 @@ def test_the_rate_is_scaled_for_small_rates_only_and_ones_own_comes_first(lr, ow
     assert context.rates["orca"] == [pytest.approx(expected)]
 
 
-def test_classes_come_in_a_new_random_order_with_at_most_max_samples_each_and_their_share_as_weight():
-    labels = np.array([0] * 30 + [4] * 5 + [7] * 1)  # classes 1-3, 5, 6 have no samples and are never drawn
+def test_classes_come_in_a_new_random_order_with_at_most_the_limit_each_and_their_share_as_weight():
+    labels = np.array([0] * 30 + [4] * 5 + [7] * 1)  # class 7 has one sample: as 1-3, 5 and 6 it is never drawn
     orders, firsts = [], []
     for epoch in range(8):
-        draws = list(Orca(max_samples=6)._draws(labels, 128, np.random.default_rng(epoch)))
-        assert sorted(len(index) for index, _ in draws) == [1, 5, 6]
+        draws = list(Orca()._draws(labels, 6, np.random.default_rng(epoch)))
+        assert sorted(len(index) for index, _ in draws) == [5, 6]
         assert all(len(set(labels[index])) == 1 and len(set(index)) == len(index) for index, _ in draws)
-        assert {int(labels[index[0]]): weight for index, weight in draws} == pytest.approx(
-            {0: 30 / 36, 4: 5 / 36, 7: 1 / 36}
-        )
+        assert {int(labels[index[0]]): weight for index, weight in draws} == pytest.approx({0: 30 / 36, 4: 5 / 36})
         orders.append([int(labels[index[0]]) for index, _ in draws])
         firsts.append(sorted(next(index for index, _ in draws if labels[index[0]] == 0)))
     assert len({tuple(o) for o in orders}) > 1 and len({tuple(f) for f in firsts}) > 1
 
 
-def test_the_tasks_max_samples_counts_unless_the_method_has_its_own():
+@pytest.mark.parametrize(
+    ("batch", "most", "own", "drawn"),
+    [(32, 128, None, 160), (4, 128, None, 132), (16, 64, None, 80), (1, 64, None, 65), (32, 128, 32, 64)],
+)
+def test_whole_batches_of_a_class_are_drawn_until_they_exceed_max_samples(batch, most, own, drawn):
+    context = fake_context(classes=1, samples=200, batch_size=batch, stage1=Stage1(max_samples=most), lr=1e-4)
+    sizes = []
+    read = context.batch
+    context.batch = lambda index: sizes.append(len(index)) or read(index)
+    Orca(objective="l2", epochs=1, max_samples=own).align(context)
+    assert sum(sizes) == drawn
+
+
+def test_one_batch_of_all_classes_has_its_own_size():
     labels = np.zeros(50, dtype=np.int64)
-    assert len(next(Orca()._draws(labels, 8, np.random.default_rng(0)))[0]) == 8
-    assert len(next(Orca(max_samples=3)._draws(labels, 8, np.random.default_rng(0)))[0]) == 3
     assert len(next(Orca(per_class=False, whole_samples=20)._draws(labels, 8, np.random.default_rng(0)))[0]) == 20
+
+
+def test_mmd_draws_as_many_source_samples_as_there_are_with_replacement():
+    context = fake_context(classes=1, samples=60, source_samples=40, batch_size=32)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "mmd", lambda x, y: seen.append(x) or x.mean())
+        Orca(objective="mmd")._distance(context)(torch.zeros(60, 16), torch.zeros(60), np.random.default_rng(0))
+    assert len(seen[0]) == 60 and len(seen[0].unique(dim=0)) < 40
 
 
 def test_what_depends_only_on_the_source_is_computed_once_a_run(monkeypatch):
@@ -149,7 +167,9 @@ def test_only_the_inputs_of_a_few_samples_are_read_at_a_time():
     batch = context.batch
     context.batch = lambda index: sizes.append(len(index)) or batch(index)
     Orca(epochs=2).align(context)
-    assert max(sizes) <= context.stage1.max_samples  # never the data set, whose dense targets may not fit
+    assert (
+        max(sizes) <= context.stage1.max_samples + context.batch_size
+    )  # never the data set, whose dense targets may not fit
 
 
 def test_stage_one_is_the_same_at_every_start():
@@ -159,10 +179,13 @@ def test_stage_one_is_the_same_at_every_start():
     assert first.logs == second.logs
 
 
-def test_a_target_class_of_one_sample_is_aligned_as_a_point():
+def test_a_target_class_of_one_sample_is_left_out_as_published():
     context = fake_context(classes=3, samples=4)  # classes 1 and 2 have one sample
+    seen = []
+    read = context.batch
+    context.batch = lambda index: seen.append(sorted(index)) or read(index)
     Orca(epochs=2).align(context)
-    assert np.isfinite([row["loss"] for row in context.logs["orca"]]).all()
+    assert seen == [[0, 3], [0, 3]]
 
 
 def test_a_source_with_one_class_is_refused_before_any_step():
@@ -172,8 +195,9 @@ def test_a_source_with_one_class_is_refused_before_any_step():
     assert not context.logs
 
 
-def test_an_empty_training_split_is_refused():
-    context = fake_context(samples=0)
+@pytest.mark.parametrize("samples", [0, 3])
+def test_a_training_split_without_two_samples_of_a_class_is_refused(samples):
+    context = fake_context(samples=samples)
     with pytest.raises(MethodError, match="nothing to align"):
         Orca().align(context)
 

@@ -2,12 +2,15 @@
 
 d((x, y), (x', y'))² = ½‖x − x'‖² + ½ W²(α_y, α_y'), with W² the Wasserstein distance between the point clouds of two
 classes; both transports are debiased. The source never moves, so what depends on it alone is computed once: its label
-distances, its transport onto itself, and that of each of its classes. Label distances carry no gradient, as in ORCA's
-public code.
+distances, its transport onto itself, and that of each of its classes. As in the public code, label distances carry a
+gradient where they are those of Gaussians and none where they are Sinkhorn divergences, and the outer transports anneal
+from the diameter of features and label numbers together.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +32,6 @@ class Labelled:
     """(N,) row of each point in what was given."""
     rows: tuple[slice, ...]
     """The run of each class."""
-    norms: torch.Tensor
-    """(N,) of ‖x‖²."""
     boxes: torch.Tensor
     """(K, 2, D) corners of the box around each class."""
     class_own: tuple[torch.Tensor, ...]
@@ -63,14 +64,16 @@ def fix_source(points: torch.Tensor, labels: torch.Tensor, inner: Inner = "sinkh
     with torch.no_grad():
         member = torch.isin(labels, kept)
         squared, cloud = _self_distances(points.detach().float()[member], labels[member], inner)
-        return FixedSource(inner, cloud, _own_transport(squared, cloud, inner, _width(cloud, cloud)).f.mean())
+        own = _uniform_transport(_own_cost(squared, cloud, inner), _width(cloud, cloud, len(kept)))
+        return FixedSource(inner, cloud, own.f.mean())
 
 
 def distance(source: FixedSource, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """OTDD between the source and target features (M, D), integer labels (M,): a scalar, differentiable in `points`.
 
     The gradient is that of the last Sinkhorn iterate: weight · (own pull − source's pull) for each target point, where
-    a pull is the barycentre of the points that it is coupled to.
+    a pull is the barycentre of the points that it is coupled to; and, with Gaussian label distances, theirs times the
+    mass that is moved between the classes. Raises `MethodError` where features are not finite or too far apart.
     """
     value, gradient = value_and_gradient(source, points.detach().float(), labels)
     # Zero in value, `gradient` in slope: autograd never sees the (N, M) matrices.
@@ -83,46 +86,76 @@ def value_and_gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The distance, a scalar, and its gradient (M, D) in the target features."""
     squared, target = _self_distances(points, labels, source.inner)
-    # Both transports that the gradient sees anneal alike, as they do where nothing is cached.
-    width = _width(source.cloud, target)
-    own = _own_transport(squared, target, source.inner, width, pull=True)
-    squared = _squared(source.cloud, target)
+    width = _width(source.cloud, target, len(source.cloud.rows) + len(target.rows) - 1)
+    own_cost = _own_cost(squared, target, source.inner)
+    own = _uniform_transport(own_cost, width)
+    squared = sinkhorn.squared_distances(source.cloud.points, target.points)
     cost = _labelled_cost(squared, source.cloud, target, _between(squared, source.cloud, target, source.inner))
-    cross = _uniform_transport(cost, width, source.cloud.points)
+    cross = _uniform_transport(cost, width)
 
-    assert cross.pull is not None and own.pull is not None
+    centre = target.points.mean(0)
+    eps = sinkhorn.BLUR**2
+    b = cost.new_full((len(points),), 1 / len(points))
+    to_own = sinkhorn.conditional(own_cost, b, own.f_before, eps)
+    a = cost.new_full((len(cost),), 1 / len(cost))
+    to_source = sinkhorn.conditional(cost, a, cross.f_before, eps)
+    pulls = (
+        sinkhorn.product(to_own.T, target.points - centre),
+        sinkhorn.product(to_source.T, source.cloud.points - centre),
+    )
+    slope = (pulls[0] - pulls[1]) / len(points)
+    if source.inner == "gaussian":
+        to_target = sinkhorn.conditional(cost.T, b, cross.g_before, eps).T
+        moved = to_source / len(points) + to_target / len(cost)
+        slope += _label_slope(source.cloud, target, moved, to_own / len(points))
     gradient = torch.empty_like(points)
-    gradient[target.order] = (own.pull - cross.pull) / len(points)
+    gradient[target.order] = slope
     return cross.f.mean() + cross.g.mean() - source.own - own.f.mean(), gradient
+
+
+def _label_slope(source: Labelled, target: Labelled, moved: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+    """(M, D) gradient of ½ Σ moved · W²(source, target) − ½ Σ within · W²(target, target) over pairs of points.
+
+    `moved` (N, M) and `within` (M, M) are the derivatives of the two transports by their costs.
+    """
+    with torch.enable_grad():
+        points = target.points.detach().requires_grad_()
+        parts = [
+            moved[r, c].sum() * gaussian.wasserstein2(source.points[r], points[c])
+            for r in source.rows
+            for c in target.rows
+        ]
+        parts += [
+            -within[r, c].sum() * gaussian.wasserstein2(points[r], points[c])
+            for r, c in itertools.permutations(target.rows, 2)
+        ]
+        return torch.autograd.grad(torch.stack(parts).sum() / 2, points)[0]
 
 
 @torch.no_grad()
 def label_distances(source: FixedSource, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """(K_s, K_t) of W² between every source class and every target class, in the order of their labels."""
     _, target = _self_distances(points.float(), labels, source.inner)
-    squared = _squared(source.cloud, target)
+    squared = sinkhorn.squared_distances(source.cloud.points, target.points)
     return _between(squared, source.cloud, target, source.inner)
 
 
 def _self_distances(points: torch.Tensor, labels: torch.Tensor, inner: Inner) -> tuple[torch.Tensor, Labelled]:
-    """(N, N) of ‖x − x'‖² in the order of the classes, and the sorted points."""
+    """(N, N) of ‖x − x'‖² in the order of the classes, and the sorted points; MethodError if they are not finite."""
+    if not bool(torch.isfinite(points).all()):
+        raise MethodError(sinkhorn.NOT_FINITE)
     order = torch.argsort(labels, stable=True).to(points.device)
     counts = labels.unique(return_counts=True)[1].tolist()
     ends = torch.tensor(counts).cumsum(0).tolist()
     rows = tuple(slice(end - count, end) for count, end in zip(counts, ends))
     points = points[order]
     boxes = torch.stack([sinkhorn.box(points[r]) for r in rows])
-    norms = sinkhorn.squared_norms(points)
-    squared = sinkhorn.squared_distances(points, points, norms, norms)
+    squared = sinkhorn.squared_distances(points, points)
     own = (points.new_zeros(()),) * len(rows)
     if inner == "sinkhorn":
         widths = sinkhorn.diameters(boxes, boxes)
         own = tuple(_uniform_transport(squared[r, r], widths[i][i]).f.mean() for i, r in enumerate(rows))
-    return squared, Labelled(points, order, rows, norms, boxes, own)
-
-
-def _squared(x: Labelled, y: Labelled) -> torch.Tensor:
-    return sinkhorn.squared_distances(x.points, y.points, x.norms, y.norms)
+    return squared, Labelled(points, order, rows, boxes, own)
 
 
 def _between(squared: torch.Tensor, x: Labelled, y: Labelled, inner: Inner, symmetric: bool = False) -> torch.Tensor:
@@ -140,12 +173,9 @@ def _between(squared: torch.Tensor, x: Labelled, y: Labelled, inner: Inner, symm
     return out + out.T if symmetric else out
 
 
-def _own_transport(
-    squared: torch.Tensor, cloud: Labelled, inner: Inner, width: float, pull: bool = False
-) -> sinkhorn.Plan:
-    """The transport of a labelled cloud onto itself; writes over `squared`."""
-    cost = _labelled_cost(squared, cloud, cloud, _between(squared, cloud, cloud, inner, symmetric=True))
-    return _uniform_transport(cost, width, cloud.points if pull else None)
+def _own_cost(squared: torch.Tensor, cloud: Labelled, inner: Inner) -> torch.Tensor:
+    """(N, N) cost of moving a labelled cloud onto itself, written over `squared`."""
+    return _labelled_cost(squared, cloud, cloud, _between(squared, cloud, cloud, inner, symmetric=True))
 
 
 def _labelled_cost(squared: torch.Tensor, x: Labelled, y: Labelled, between: torch.Tensor) -> torch.Tensor:
@@ -156,14 +186,17 @@ def _labelled_cost(squared: torch.Tensor, x: Labelled, y: Labelled, between: tor
     return squared.mul_(0.5)
 
 
-def _width(x: Labelled, y: Labelled) -> float:
-    """Diagonal of the box around both clouds."""
+def _width(x: Labelled, y: Labelled, labels: int) -> float:
+    """Diagonal of the box around both clouds, with one side more of length `labels`: the range of the label numbers.
+
+    Public code counts the source's labels from 0 and the target's on from there.
+    """
     whole = [torch.stack([cloud.boxes[:, 0].amin(0), cloud.boxes[:, 1].amax(0)])[None] for cloud in (x, y)]
-    return sinkhorn.diameters(*whole)[0][0]
+    return math.hypot(sinkhorn.diameters(*whole)[0][0], labels)
 
 
-def _uniform_transport(cost: torch.Tensor, width: float, points: torch.Tensor | None = None) -> sinkhorn.Plan:
+def _uniform_transport(cost: torch.Tensor, width: float) -> sinkhorn.Plan:
     """Between two clouds of equally weighted points whose common box has the diagonal `width`."""
     n, m = cost.shape
     a, b = cost.new_full((n,), 1 / n), cost.new_full((m,), 1 / m)
-    return sinkhorn.transport(cost, a, b, sinkhorn.epsilon_schedule(width), points)
+    return sinkhorn.transport(cost, a, b, sinkhorn.epsilon_schedule(width))

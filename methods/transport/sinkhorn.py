@@ -24,28 +24,31 @@ SCALING = 0.5
 """Ratio of two successive blur scales."""
 SMALLEST = 1e-25
 """Sums of the kernel below this may have lost terms to float32's underflow at 1e-38."""
+NOT_FINITE = (
+    "the transport cannot be computed: the embedded features hold NaN or infinite values, or are too far apart for "
+    "float32. Stage 1 has diverged; lower its learning rate"
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the last iterate knows: the duals, and the source seen from each target point."""
+    """The duals after the last update, and those that it started from."""
 
     f: torch.Tensor
     """(N,) dual on the first cloud."""
     g: torch.Tensor
     """(M,) dual on the second cloud."""
-    pull: torch.Tensor | None
-    """(M, D) barycentre of the first cloud under the coupling conditioned on each point of the second, if asked for."""
+    f_before: torch.Tensor
+    """(N,) what `g` is the soft minimum of."""
+    g_before: torch.Tensor
+    """(M,) what `f` is the soft minimum of."""
 
 
-def squared_norms(x: torch.Tensor) -> torch.Tensor:
-    """(N,) of ‖x_i‖²."""
-    return (x * x).sum(1)
-
-
-def squared_distances(x: torch.Tensor, y: torch.Tensor, norms_x: torch.Tensor, norms_y: torch.Tensor) -> torch.Tensor:
-    """(N, M) of ‖x_i − y_j‖², never negative."""
-    return torch.add(norms_x[:, None] + norms_y, product(x, y.T), alpha=-2).clamp_min_(0)
+def squared_distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(N, M) of ‖x_i − y_j‖² between (N, D) and (M, D), never negative, as exact far from the origin as near it."""
+    centre = y.mean(0)  # else ‖x‖² + ‖y‖² − 2⟨x, y⟩ would lose all digits that the offset takes
+    x, y = x - centre, y - centre
+    return torch.add((x * x).sum(1)[:, None] + (y * y).sum(1), product(x, y.T), alpha=-2).clamp_min_(0)
 
 
 def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -74,25 +77,19 @@ def epsilon_schedule(width: float, blur: float = BLUR, scaling: float = SCALING)
     `width` is the clouds' diameter; one below `blur` counts as `blur`. Raises `MethodError` when it is not finite.
     """
     if not math.isfinite(width):
-        raise MethodError(
-            "the transport cannot be computed: the embedded features hold NaN or infinite values. Stage 1 has "
-            "diverged; lower its learning rate"
-        )
+        raise MethodError(NOT_FINITE)
     width = max(width, blur)
     steps = math.ceil(math.log(blur / width) / math.log(scaling))
     return [width**2, *(width**2 * scaling ** (2 * k) for k in range(steps)), blur**2]
 
 
-def transport(
-    cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float], points: torch.Tensor | None = None
-) -> Plan:
+def transport(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float]) -> Plan:
     """Duals of OT_ε between weights `a` (N,) and `b` (M,) under `cost` (N, M), at the last ε of `schedule`.
 
-    With `points` (N, D), the barycentric pull of the first cloud on each point of the second comes too. Nothing here
-    is tracked by autograd. Raises `MethodError` when cost or duals are not finite.
+    Nothing here is tracked by autograd. Raises `MethodError` when cost or duals are not finite.
     """
     with torch.no_grad():
-        plan = _loop(cost, a, b, schedule, points)
+        plan = _loop(cost, a, b, schedule)
     if not bool(torch.isfinite(plan.f).all() & torch.isfinite(plan.g).all()):
         raise MethodError(
             f"the transport between {len(a)} and {len(b)} points is not finite: features are too far apart for "
@@ -101,22 +98,21 @@ def transport(
     return plan
 
 
-def _loop(
-    cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float], points: torch.Tensor | None
-) -> Plan:
+def conditional(cost: torch.Tensor, a: torch.Tensor, f_before: torch.Tensor, eps: float) -> torch.Tensor:
+    """(N, M) coupling conditioned on each point of the second cloud: columns sum to one, however far the clouds are.
+
+    It is the derivative of the dual g by the cost. For the other direction, exchange the clouds and transpose.
+    """
+    return torch.softmax((a.log() + f_before / eps)[:, None] - cost / eps, 0)
+
+
+def _loop(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float]) -> Plan:
     f, g, kernel = torch.zeros_like(a), torch.zeros_like(b), torch.empty_like(cost)
     f, g = _soft_minima(cost, a, b, f, g, schedule[0], kernel)
     for eps in schedule:
         f_new, g_new = _soft_minima(cost, a, b, f, g, eps, kernel)
         f, g = f.lerp(f_new, 0.5), g.lerp(g_new, 0.5)
-    last = schedule[-1]
-    f_new, g_new = _soft_minima(cost, a, b, f, g, last, kernel)
-    if points is None:
-        return Plan(f_new, g_new, None)
-    # The coupling conditioned on the second cloud: its columns sum to one because g_new is their soft minimum.
-    unit = last * math.log(2)
-    share = torch.add((f / unit + a.log2())[:, None], cost, alpha=-1 / unit, out=kernel).add_(g_new / unit).exp2_()
-    return Plan(f_new, g_new, product(share.T, points))
+    return Plan(*_soft_minima(cost, a, b, f, g, schedule[-1], kernel), f, g)
 
 
 def _soft_minima(
