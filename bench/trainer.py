@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -25,6 +26,8 @@ from bench.settings import TrainerSettings
 from bench.steps import Gradient, Group, Steps, accumulate
 
 Progress = Callable[[Mapping[str, Any]], None]
+Elapsed = Callable[[int], float]
+"""Optimiser steps of an epoch that are over -> the part of the epoch that they are, 0 to 1."""
 
 FUSED = ("cuda",)
 """Devices whose optimisers run as one kernel for all parameters."""
@@ -105,13 +108,20 @@ class Trainer:
         used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
         span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
         while not span.over(state.epoch, state.phase_steps, state.phase_seconds):
-            groups = self._groups(name) if epoch_batches is None else ([(b, 1.0)] for b in epoch_batches(state.epoch))
+            elapsed: Elapsed
+            if epoch_batches is None:
+                groups, elapsed = self._groups(name), self.steps.elapsed
+            else:
+                items = epoch_batches(state.epoch)
+                groups, elapsed = ([(b, 1.0)] for b in items), self._elapsed(items)
 
-            def factor() -> float:
-                epoch = state.epoch + (self.steps.elapsed(state.group) if epoch_batches is None else 0.0)
-                return lr_at(span.position(epoch, state.phase_steps, state.phase_seconds))
+            # The schedule of a method's own batches goes by whole epochs, for their number may be unknown.
+            steady: Elapsed = self.steps.elapsed if epoch_batches is None else lambda steps: 0.0
 
-            row = self._epoch(stage, span, groups, optimizer, moving, gradient, lambda: lr * factor())
+            def lr_now(steady: Elapsed = steady) -> float:
+                return lr * lr_at(self._position(span, steady))
+
+            row = self._epoch(stage, span, groups, optimizer, moving, gradient, lr_now, elapsed)
             if after_epoch is not None:
                 after_epoch(state.epoch, row)
             state.curves[stage].append(row)
@@ -124,9 +134,9 @@ class Trainer:
 
     def _epoch(
         self, stage: str, span: Span, groups: Iterator[Group], optimizer: torch.optim.Optimizer,
-        moving: list[nn.Parameter], gradient: Gradient, lr_now: Callable[[], float],
+        moving: list[nn.Parameter], gradient: Gradient, lr_now: Callable[[], float], elapsed: Elapsed,
     ) -> dict[str, Any]:  # fmt: skip
-        """One epoch, or what is left of it; returns its row of the curves."""
+        """One epoch, or what is left of it; returns its row of the curves. `elapsed`: steps -> part of the epoch."""
         state = self.state
         clip_between = self.settings.clip if self.steps.published else None
         self.model.train()
@@ -146,7 +156,7 @@ class Trainer:
             if stage == "stage2":
                 state.samples += sum(len(batch.x) for batch, _ in group)
             clock = self._book(stage, clock)
-            self._say(stage, span)
+            self._say(stage, span, elapsed)
             if self._save_is_due():
                 self.save(optimizer)
                 clock = time.perf_counter()
@@ -214,7 +224,23 @@ class Trainer:
         self.state.epoch_seconds += now - since
         return now
 
-    def _say(self, stage: str, span: Span) -> None:
+    def _elapsed(self, items: Iterator[Any]) -> Elapsed:
+        """steps -> part of an epoch over a method's own `items`, which need not tell their number.
+
+        As many as in the epochs before; in the first one as many as they say, else one for each batch of the task's.
+        """
+        state = self.state
+        steps = operator.length_hint(items, math.ceil(len(self.train) / self.settings.batch_size))
+        if state.epoch:
+            steps = round((state.phase_steps - state.group) / state.epoch)
+        return lambda done: min(1.0, done / max(steps, 1))
+
+    def _position(self, span: Span, elapsed: Elapsed) -> float:
+        """Where the phase is, in epochs."""
+        state = self.state
+        return span.position(state.epoch + elapsed(state.group), state.phase_steps, state.phase_seconds)
+
+    def _say(self, stage: str, span: Span, elapsed: Elapsed) -> None:
         now = time.monotonic()
         if now - self._last_word < TALK_SECONDS:
             return
@@ -222,8 +248,11 @@ class Trainer:
         self._meter.look()
         state = self.state
         speed = state.samples / state.seconds["stage2"] if stage == "stage2" else None
-        word = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": span.epochs}
-        self.progress({**word, "steps": state.phase_steps, "seconds": state.phase_seconds, "samples_per_second": speed})
+        word: dict[str, Any] = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": span.epochs}
+        word |= {"steps": state.phase_steps, "done": self._position(span, elapsed) / max(span.epochs, 1)}
+        # Evaluations and analyses go on between the epochs that are left, too.
+        around = state.seconds["eval"] + state.seconds["analysis"] if stage == "stage2" else 0.0
+        self.progress({**word, "seconds": state.phase_seconds + around, "samples_per_second": speed})
 
     def _save_is_due(self) -> bool:
         return time.monotonic() - self._last_save >= self.settings.checkpoint_seconds

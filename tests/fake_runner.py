@@ -74,6 +74,7 @@ def _steps(cell, work, options, progress):
                     "epoch": step,
                     "epochs": options["fake.steps"],
                     "seconds": float(step),
+                    "done": step / options["fake.steps"],
                     "steps": step,
                 }
             )

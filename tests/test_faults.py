@@ -21,8 +21,8 @@ import pytest
 from bench import cli
 from bench.errors import SetupError
 from bench.launch import claim, inline, status
+from bench.launch.display import Silent
 from bench.launch.one import run_one, works
-from bench.launch.progress import Silent
 from bench.store import Store
 from tests.fake_runner import make_cell, score_after
 from tests.record_factory import make_record

@@ -14,8 +14,8 @@ import pytest
 from bench import data, registry
 from bench.checkpoint import load_checked
 from bench.launch import Outcome, inline
+from bench.launch.display import Silent
 from bench.launch.one import Job, run_one, works
-from bench.launch.progress import Silent
 from bench.plan import Cell
 from bench.store import Store
 from tasks.files.locate import locate

@@ -21,8 +21,11 @@ import pytest
 from bench import launch
 from bench.launch import LaunchOptions, Outcome, claim, inline
 from bench.launch.claim import acquire
+from bench.launch.display import Bars, Lines, Silent, display
 from bench.launch.one import Job, Work, run_one, works
-from bench.launch.progress import Bars, Lines, Reporter, Silent, describe, display, duration, read, time_left
+from bench.launch.progress import Reporter, describe, duration, read, time_left
+from bench.launch.remaining import Remaining
+from bench.plan import Cell
 from bench.store import Store
 from tests.fake_runner import make_cell, score_after
 
@@ -210,19 +213,48 @@ def test_progress_is_written_for_status(tmp_path):
 
 
 def test_time_left_and_words():
-    assert time_left({"epoch": 2, "epochs": 10, "seconds": 6.0}) == pytest.approx(34.0)  # 1.5 epochs took 6 s
+    in_stage2 = {"stage": "stage2", "epoch": 1, "epochs": 10, "done": 0.02, "seconds": 6.0}
+    assert time_left(in_stage2) == pytest.approx(294.0)  # by steps, within the first epoch
+    assert time_left(in_stage2, expected=1000.0) == time_left(in_stage2)
     assert time_left({"stage": "data"}) is None
-    line = describe({"stage": "stage2", "epoch": 2, "epochs": 10, "seconds": 6.0, "samples_per_second": 812.4})
-    assert line == "stage2 epoch 2/10, 812 samples/s, 34 s left"
+    assert time_left({"stage": "data", "elapsed": 10.0}, expected=90.0) == 80.0
+    line = describe({**in_stage2, "samples_per_second": 812.4})
+    assert line == "stage2 epoch 1/10, 812 samples/s, 5 min left"
+    in_stage1 = {**in_stage2, "stage": "stage1", "elapsed": 20.0}
+    assert describe(in_stage1) == "stage1 epoch 1/10, 5 min left of this phase"
+    assert describe(in_stage1, expected=1000.0) == "stage1 epoch 1/10, 16 min left"
     assert [duration(s) for s in (45, 180, 9000, 200000)] == ["45 s", "3 min", "2.5 h", "2.3 d"]
+
+
+def test_time_left_of_a_run():
+    now = 0.0
+    cells = [Cell("ecg", method, "minilm", seed) for method in ("vanilla", "mona") for seed in (0, 1)]
+    first, second, _, fourth = keys = [cell.id for cell in cells]
+    run = Remaining(cells, {first: 100.0, second: 100.0}, clock=lambda: now)
+    assert run.words() == "0/4 cells, 3 min left and 2 cells of unknown cost"
+    run.start(first)
+    now = 60.0
+    run.update(first, {"stage": "stage2", "done": 0.5, "seconds": 50.0})
+    assert run.words() == "0/4 cells, 2 min left and 2 cells of unknown cost"
+    run.end(first, "done")
+    assert run.words() == "1/4 cells, 60 s left and 2 cells of unknown cost"  # as long as its like took here
+    for key in keys[1:3]:
+        run.start(key)
+        now += 60.0
+        run.end(key, "done")
+    assert run.words() == "3/4 cells, 60 s left"
+    run.start(fourth)
+    run.end(fourth, "failed")
+    assert run.words() == "4/4 cells"
+    assert Remaining(cells, dict.fromkeys(keys, 100.0), jobs=4).words() == "0/4 cells, 100 s left"
 
 
 def test_lines_where_there_is_no_terminal(tmp_path):
     out = io.StringIO()
-    show = display(2, out=out)
+    cells, job = [make_cell(0), make_cell(1, do="fail")], job_in(tmp_path)
+    show = display(Remaining(cells, {}), out=out)
     assert isinstance(show, Lines)
-    job = job_in(tmp_path)
-    inline.run(works([make_cell(0), make_cell(1, do="fail")], job.store), job, show)
+    inline.run(works(cells, job.store), job, show)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("[1/2] fake / none / nothing / seed 0")
     assert ": done, " in lines[1] and "(trivial " in lines[1]
@@ -240,16 +272,17 @@ def test_bars_on_a_terminal(tmp_path, monkeypatch, no_color):
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1") if no_color else monkeypatch.delenv("NO_COLOR", raising=False)
     out = Terminal()
-    show = display(2, out=out)
+    cells = [make_cell(0), make_cell(1)]
+    show = display(Remaining(cells, {}), out=out)
     assert isinstance(show, Bars)
-    show.start("a", "advection / mona [mona.lambda_=0.5]")
-    show.update("a", {"stage": "stage2", "epoch": 2, "epochs": 4, "seconds": 3.0})
+    show.start(cells[0].id, "advection / mona [mona.lambda_=0.5]")
+    show.update(cells[0].id, {"stage": "stage2", "epoch": 2, "epochs": 4, "seconds": 3.0, "done": 0.375})
     show._rich.refresh()
-    show.end("a", "done", "nrmse 0.5")
+    show.end(cells[0].id, "done", "nrmse 0.5")
     show.close()
     colour = re.compile(r"\x1b\[[0-9;]*m")
     assert bool(colour.search(out.getvalue())) is not no_color
     said = colour.sub("", out.getvalue())
     assert "advection / mona [mona.lambda_=0.5]: done, nrmse 0.5" in said
     assert re.search(r"\[mona.lambda_=0.5\] .*stage2 epoch 2/4, 5 s left", said)
-    assert "0/2" in said and "1/2" in said
+    assert "0/2 cells, 5 s left and 1 cell of unknown cost" in said and "1/2 cells" in said

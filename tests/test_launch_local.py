@@ -15,8 +15,8 @@ import pytest
 
 from bench.cli import main
 from bench.launch import claim, local
+from bench.launch.display import Silent
 from bench.launch.one import log_path, works
-from bench.launch.progress import Silent
 from bench.store import Store
 from tests.fake_runner import make_cell, score_after
 from tests.test_launch_inline import HERE, job_in, started

@@ -29,11 +29,12 @@ from bench import streams
 streams.secure()
 from bench.launch import local
 from bench.launch.one import works
-from bench.launch.progress import display
+from bench.launch.display import display
+from bench.launch.remaining import Remaining
 from tests.fake_runner import make_cell
 from tests.test_launch_inline import job_in
 job, cells = job_in(Path(sys.argv[1])), [make_cell(i) for i in range(2)]
-show = display(2)
+show = display(Remaining(cells, {}))
 local.run(works(cells, job.store), job, show)
 show.close()
 """

@@ -378,3 +378,21 @@ def test_a_phase_with_its_own_batches_resumes_too(tmp_path):
     with pytest.raises(Killed):
         phases(tmp_path / "killed", kill_at=7)
     assert same(phases(tmp_path / "killed"), expected)
+
+
+def three_of_its_own(epoch):
+    return (batch for batch in data(20).batches([np.array([i]) for i in range(3)], [0, 0, 0]))
+
+
+@pytest.mark.parametrize("own_batches", [None, three_of_its_own])
+def test_a_phase_says_which_part_of_its_steps_is_over_from_the_first_one_on(tmp_path, monkeypatch, own_batches):
+    monkeypatch.setattr("bench.trainer.TALK_SECONDS", 0.0)
+    said, model = [], network()
+    settings = TrainerSettings(batch_size=4)
+    trainer = Trainer(model, data(20), settings, 0, Checkpoints(tmp_path), lambda word: said.append(word["done"]))
+    trainer.fit("phase", model.parameters(), squared_error(model), stage="stage2", epochs=2, lr=1e-2,
+                lr_at=lambda e: 1.0, epoch_batches=own_batches)  # fmt: skip
+    if own_batches is None:
+        assert said == pytest.approx([step / 10 for step in range(1, 11)])
+    else:  # a generator does not tell its length: taken for the task's until an epoch is over
+        assert said == pytest.approx([0.1, 0.2, 0.3, 4 / 6, 5 / 6, 1.0])

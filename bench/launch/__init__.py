@@ -65,8 +65,10 @@ def run(
     `places` has `data_dir` and `results_dir`; `command` is what the user typed. A failing cell stops no other. Slurm returns as soon as the jobs are
     submitted, unless `options.wait`, which also stays for the cells that other processes run. KeyboardInterrupt is raised again with every checkpoint kept.
     """
+    from bench import cost
+    from bench.launch.display import display
     from bench.launch.one import Job, works
-    from bench.launch.progress import display
+    from bench.launch.remaining import Remaining
 
     options = options or LaunchOptions()
     job = Job.of(places, runtime, command)
@@ -78,7 +80,8 @@ def run(
         if options.wait and not options.quiet:
             say(outcome)
         return outcome
-    show = display(len(todo), options.quiet)
+    known = cost.estimate(cells, cost.measured(job.store)).by_cell
+    show = display(Remaining(cells, known, options.jobs if executor == "local" else 1), options.quiet)
     try:
         if executor == "local":
             from bench.launch import local

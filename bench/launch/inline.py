@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.launch.display import Display
 from bench.launch.one import Job, Result, Work, run_one
-from bench.launch.progress import Display
 
 
 def run(todo: Sequence[Work], job: Job, show: Display) -> list[Result]:

@@ -23,8 +23,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.beside import same_code
+from bench.launch.display import Display
 from bench.launch.one import Job, Result, Work, record_failure
-from bench.launch.progress import Display
 
 TRIES = 2
 INTERRUPT_SECONDS = 30.0

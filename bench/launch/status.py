@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench import cost
 from bench.launch import claim, manifest, progress, queue
 from bench.plan import Cell
 from bench.record import Record
@@ -33,10 +34,12 @@ class Row:
     job: str = ""
     where: str = ""
     progress: Mapping[str, Any] = field(default_factory=dict)
+    expected: float | None = None
+    """Seconds that the whole cell is expected to take, if that is known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `bench status --json` prints it."""
-        left = progress.time_left(self.progress)
+        left = progress.time_left(self.progress, self.expected)
         return {
             **self.cell.key(),
             "status": self.status,
@@ -77,7 +80,9 @@ def rows(store: Store, cells: Iterable[Cell] | None = None) -> list[Row]:
         chosen = cells
     now = _filesystem_now(store.folder)
     out = [_row(store, cell, records.get(cell.id), placed.get(cell.id), now) for cell in chosen]
-    return sorted(out, key=lambda row: ORDER.index(row.status))
+    running = [row.cell for row in out if row.status == "running"]
+    costs = cost.estimate(running, cost.measured(store)).by_cell if running else {}
+    return sorted((_timed(row, costs.get(row.cell.id)) for row in out), key=lambda row: ORDER.index(row.status))
 
 
 def cell_of(record: Record) -> Cell:
@@ -131,7 +136,7 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
         said = progress.read(folder)
         if _lives(owner, folder / f"claim.{number}", now):
             where = f"{owner.host} pid {owner.pid}" if owner else ""
-            return Row(cell, "running", progress.describe(said) if said else "starting", job, where, said)
+            return Row(cell, "running", "starting", job, where, said)
         if record is None and not (place and place.entry and place.entry.active):
             here = owner is not None and claim.alive_here(owner) is False
             fate = "is gone" if here else f"has been silent for more than {claim.STALE_SECONDS:.0f} s"
@@ -158,6 +163,13 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
 def _reason(place: Placed | None) -> str:
     """Where the job that died may have said why."""
     return f"see {place.log}; " if place and place.log.is_file() else ""
+
+
+def _timed(row: Row, expected: float | None) -> Row:
+    """The row with what its cell says of itself in words, the time left among them."""
+    if row.status != "running" or not row.progress:
+        return row
+    return replace(row, expected=expected, detail=progress.describe(row.progress, expected))
 
 
 def _done_since(record: Record | None, place: Placed) -> bool:
