@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench import plan
 from bench.record import Record
 from bench.store import Store, write_atomically
+from bench.words import counted
+
+SHIPPED = Path(__file__).parent.parent / "results" / "quick"
+"""Records of the suite `quick` that a checkout of this project brings."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Cost:
     """True where that is a CPU."""
     by_cell: Mapping[str, float]
     """Cell id -> estimated seconds, for those of which something is known."""
+    where: str = "here"
+    """Where the speeds were measured."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -71,12 +77,15 @@ class Cost:
         if self.cells == 0:
             return "nothing to run"
         if self.measured + self.related == 0:
-            return "cost: unknown, no cell of this kind has run with this results folder yet"
+            return (
+                f"cost of {counted(self.cells, 'cell')}: unknown, no cell of this kind has run with this results folder "
+                "yet; the time left is said while they run"
+            )
         unknown = f"; {self.unknown} more cells are unknown" if self.unknown else ""
         return (
-            f"cost: about {self.seconds / 3600:.2g} {'hours' if self.host_only else 'GPU-hours'} of {self.device} in all "
-            f"({human(self.seconds)}), by the samples/s of {self.measured} cells whose like was measured here and "
-            f"{self.related} judged by another method on the same task{unknown}"
+            f"cost of {counted(self.cells, 'cell')}: about {human(self.seconds)} of {self.device} "
+            f"({self.seconds / 3600:.2g} {'hours' if self.host_only else 'GPU-hours'}), by the samples/s of {self.measured} "
+            f"whose like was measured {self.where} and {self.related} judged by another method on the same task{unknown}"
         )
 
 
@@ -125,6 +134,16 @@ def measured(store: Store) -> list[Speed]:
         except (TypeError, ValueError):
             continue
     return out
+
+
+def of_plan(cells: Sequence[plan.Cell], store: Store) -> Cost:
+    """The cost of cells by what ran with this store; where that says nothing, by the records that the project brings."""
+    here = estimate(cells, measured(store))
+    if here.by_cell or not SHIPPED.is_dir():
+        return here
+    return replace(
+        estimate(cells, measured(Store(SHIPPED))), where="by this project (another machine takes another time)"
+    )
 
 
 def estimate(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:

@@ -22,7 +22,7 @@ from tasks.files.locate import locate
 
 def default_dir() -> Path:
     """`$BENCH_DATA`, or `data`."""
-    return Path(os.environ.get("BENCH_DATA") or "data")
+    return Path(os.environ.get("BENCH_DATA") or "data").expanduser()
 
 
 def official_here(task: Task, data_dir: Path) -> bool:
@@ -46,15 +46,7 @@ def standin_here(task: Task, data_dir: Path, profile: str, samples: int | None =
     return made == _mark(task, profile, samples) and all(locate(root, file) is not None for file in task.files)
 
 
-def profile_here(task: Task, data_dir: Path, wanted: str | None) -> str | None:
-    """The profile under which the task could run without generating anything, or None."""
-    if official_here(task, data_dir):
-        return wanted or "published"
-    candidates = [wanted] if wanted else ["published", "quick"]
-    return next((p for p in candidates if standin_here(task, data_dir, p)), None)
-
-
-def origin_here(task: Task, data_dir: Path, official_only: bool) -> str:
+def origin_here(task: Task, data_dir: Path, official_only: bool = False) -> str:
     """`official` if the task's files are here, else `generated`, or a SetupError under `--official-only`."""
     if official_here(task, data_dir):
         paths = [locate(data_dir, file) for file in task.files]

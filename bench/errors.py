@@ -34,9 +34,14 @@ class SetupError(BenchError):
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist: what was given, the nearest names, and how to list all."""
+    """The error for a name that does not exist: what was given, and the nearest names, in any case.
+
+    A dotted name is also near by its last word: `lr` is answered with `trainer.lr`.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    by_word = {word.casefold(): name for name in reversed(names) for word in (name.rpartition(".")[2], name)}
+    close = difflib.get_close_matches(given.casefold(), by_word, n=3, cutoff=0.5)
+    near = list(dict.fromkeys(by_word[word] for word in close))
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near

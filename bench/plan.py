@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import data, protocols, registry, settings
-from bench.errors import SetupError, UsageError, unknown
-from bench.models.backbones import BACKBONES, STANDIN
+from bench.errors import UsageError, unknown
+from bench.here import what_is_here
 from bench.record import Record
 from bench.store import Store
 
@@ -31,6 +31,10 @@ class Places:
 
 
 PROFILES = ("published", "quick", "tiny")
+EMBEDDED = "quick"
+"""The suite, and its profile, that run where nothing was named and no official data are here."""
+MAX_SEED = 2**32 - 1
+"""The largest that every random generator in use takes."""
 
 TINY: Mapping[str, Any] = {
     "trainer.epochs": 2,
@@ -104,7 +108,7 @@ class Selection:
     seeds: tuple[int, ...] = (0,)
     protocol: str = "strict"
     profile: str | None = None
-    """None: quick for suite `quick`, published otherwise."""
+    """None: published for tasks whose official data are here, quick for the others and for suite `quick`."""
     set: tuple[tuple[str, Any], ...] = ()
     grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     official_only: bool = False
@@ -174,45 +178,22 @@ def split_roles(given: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]]
 
 
 def choose_tasks(selection: Selection, data_dir: Path) -> list[tuple[str, str]]:
-    """(task, profile) pairs of a selection. Naming nothing means every task whose data are here."""
+    """(task, profile) pairs of a selection. Naming nothing means every task whose official data are here, else `EMBEDDED`."""
+    suites, tasks = registry.suites(), registry.tasks()
+
+    def official(name: str) -> bool:
+        return data.official_here(tasks[name], data_dir) and data.origin_here(tasks[name], data_dir) == "official"
+
+    def with_profile(names: Iterable[str], short: bool = False) -> dict[tuple[str, str], None]:
+        return {(n, selection.profile or ("published" if not short and official(n) else "quick")): None for n in names}
+
     chosen: dict[tuple[str, str], None] = {}
-    suites = registry.suites()
     for suite in registry.match("suite", selection.suites, suites):
-        profile = selection.profile or ("quick" if suite == "quick" else "published")
-        chosen.update(dict.fromkeys((name, profile) for name in suites[suite]))
-    named = registry.tasks().select(selection.tasks)
-    chosen.update(dict.fromkeys((name, selection.profile or "published") for name in named))
-    if selection.tasks or selection.suites:
-        return list(chosen)
-    for name, task in registry.tasks().items.items():
-        if here := data.profile_here(task, data_dir, selection.profile):
-            chosen[name, here] = None
-    if not chosen:
-        raise UsageError(
-            f"no task was named and no data are in {data_dir}/. Two ways on: put official files there "
-            "(`python -m bench data status` lists what goes where), or name what to run and let stand-ins be "
-            "generated: `python -m bench run --suite quick` or `--tasks NAME`"
-        )
+        chosen |= with_profile(suites[suite], suite == EMBEDDED)
+    chosen |= with_profile(tasks.select(selection.tasks))
+    if not selection.tasks and not selection.suites:
+        chosen = with_profile(filter(official, tasks.items)) or with_profile(suites[EMBEDDED])
     return list(chosen)
-
-
-def choose_backbone(name: str, task: str, allow_random: bool) -> tuple[str, bool]:
-    """(backbone, random weights?) for a task. `auto`: the published one if its weights are here, else the stand-in."""
-    spec = registry.tasks()[task]
-    if name == "auto":
-        published = BACKBONES[spec.backbone]
-        name = spec.backbone if published.missing() is None else STANDIN[spec.modality]
-    backbone = BACKBONES[name]
-    if backbone.modality != spec.modality:
-        fitting = [b.name for b in BACKBONES.values() if b.modality == spec.modality]
-        raise UsageError(
-            f"backbone {name!r} is a {backbone.modality} model, task {task!r} has {spec.dims}D input and takes "
-            f"{' or '.join(fitting)}"
-        )
-    missing = backbone.missing()
-    if missing is not None and not allow_random:
-        raise SetupError(f"{missing} (tests may pass --allow-random-weights, which marks the record)")
-    return name, missing is not None
 
 
 def cells(selection: Selection, data_dir: Path) -> list[Cell]:
@@ -221,8 +202,12 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
         raise unknown("protocol", selection.protocol, protocols.PROTOCOLS)
     if selection.profile is not None and selection.profile not in PROFILES:
         raise unknown("profile", selection.profile, PROFILES)
+    for seed in selection.seeds:
+        if not 0 <= seed <= MAX_SEED:
+            raise UsageError(f"seed {seed}: expected a whole number from 0 to {MAX_SEED}")
     method_names = registry.methods().select(selection.methods)
     pairs, _ = split_roles(selection.set)
+    _refuse_without_effect([name for name, _ in pairs], [name for name, _ in selection.grid], method_names)
     axes = [[(name, value) for value in values] for name, values in selection.grid]
     if any(split_roles(axis)[1] for axis in axes):
         raise UsageError("--grid takes settings that change the result; give runtime settings with --set")
@@ -233,7 +218,13 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
         (task, profile, method, combo): overrides_of(task, method, profile, selection.protocol, combo)
         for (task, profile), method, combo in itertools.product(chosen, method_names, combos)
     }
-    here = _what_is_here(selection, [task for task, _ in chosen], data_dir)
+    here = what_is_here(
+        [task for task, _ in chosen],
+        selection.backbones,
+        data_dir,
+        selection.official_only,
+        selection.allow_random_weights,
+    )
     out: dict[Cell, None] = {}
     for task, profile in chosen:
         origin, fitting = here[task]
@@ -244,36 +235,14 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
     return list(out)
 
 
-def _what_is_here(
-    selection: Selection, tasks: Iterable[str], data_dir: Path
-) -> dict[str, tuple[str, list[tuple[str, bool]]]]:
-    """By task: the origin of its data, and its backbones as `choose_backbone` gives them.
-
-    Raises one SetupError that names everything that is missing, each thing once.
-    """
-    names = registry.match("backbone", selection.backbones, ["auto", *BACKBONES])
-    out, missing = {}, dict[str, None]()
-    for task in dict.fromkeys(tasks):
-        try:
-            origin = data.origin_here(registry.tasks()[task], data_dir, selection.official_only)
-            out[task] = (
-                origin,
-                [choose_backbone(b, task, selection.allow_random_weights) for b in _fitting(names, task)],
-            )
-        except SetupError as error:
-            missing[str(error)] = None
-    if missing:
-        raise SetupError(
-            "\n  ".join(["nothing was started, for something is missing:"] * (len(missing) > 1) + [*missing])
-        )
-    return out
-
-
-def _fitting(names: Sequence[str], task: str) -> list[str]:
-    """Of several backbones given, those of the task's modality; one alone is taken as given, so that a misfit is an error."""
-    modality = registry.tasks()[task].modality
-    fitting = [n for n in names if n == "auto" or BACKBONES[n].modality == modality]
-    return fitting or list(names)
+def _refuse_without_effect(changed: Sequence[str], scanned: Sequence[str], methods: Sequence[str]) -> None:
+    """UsageError for a setting that could change no cell: of a method that does not run, or set and scanned at once."""
+    for name in (*changed, *scanned):
+        section = name.partition(".")[0]
+        if section in registry.methods().items and section not in methods:
+            raise UsageError(f"{name}: method {section} is not among those to run ({', '.join(methods)})")
+    if both := set(changed) & set(scanned):
+        raise UsageError(f"{', '.join(sorted(both))}: --set gives one value and --grid several; say one of them")
 
 
 def stale_reason(cell: Cell, record: Record) -> str | None:

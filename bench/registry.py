@@ -65,10 +65,15 @@ class Found(Generic[T]):
 
 
 def match(kind: str, patterns: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The known names that the patterns match, in the order given, each once; one that matches nothing is an error."""
+    """The known names that the patterns match, in the order given, each once; one that matches nothing is an error.
+
+    A pattern that matches in another case alone is taken, too.
+    """
     chosen, names = dict[str, None](), list(known)
     for pattern in patterns:
-        matched = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        matched = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)] or [
+            name for name in names if fnmatch.fnmatchcase(name.casefold(), pattern.casefold())
+        ]
         if not matched:
             raise unknown(kind, pattern, names)
         chosen.update(dict.fromkeys(matched))

@@ -29,7 +29,9 @@ def learn(store, *, device="NVIDIA H100", method="vanilla", epochs=10, train=100
 
 
 def cells(tmp_path, *methods, **settings):
-    chosen = Selection(tasks=("ecg",), methods=methods, backbones=("minilm",), set=tuple(settings.items()))
+    chosen = Selection(
+        tasks=("ecg",), profile="published", methods=methods, backbones=("minilm",), set=tuple(settings.items())
+    )
     return plan.cells(chosen, tmp_path)
 
 
@@ -82,13 +84,22 @@ def test_nothing_known_is_said(store, tmp_path):
     assert known.unknown == 1 and known.device is None and "unknown" in known.sentence()
 
 
+def test_where_nothing_has_run_the_records_of_the_project_tell_and_it_is_said(store, tmp_path):
+    todo = plan.cells(Selection(suites=("quick",)), tmp_path)
+    known = cost.of_plan(todo, store)
+    assert known.measured == len(todo) and "measured by this project" in known.sentence()
+    learn(store, method="orca")
+    here = cost.of_plan(cells(tmp_path, "vanilla"), store)
+    assert here.related == 1 and "measured here" in here.sentence()
+
+
 def test_the_plan_shows_the_cost_of_each_cell_and_of_all(store, tmp_path, capsys):
     learn(store, epochs=15)  # the published number, so that stage 2 takes 50 s and the rest 10 s
-    command = ["plan", "--tasks", "ecg", "--backbones", "minilm", "--data-dir", str(tmp_path)]
+    command = ["plan", "--tasks", "ecg", "--profile", "published", "--backbones", "minilm", "--data-dir", str(tmp_path)]
     command += ["--results-dir", str(store.folder)]
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "about 60 s)" in text and "cost: about 0.017 GPU-hours of NVIDIA H100" in text
+    assert "about 60 s)" in text and "cost of 1 cell: about 60 s of NVIDIA H100 (0.017 GPU-hours)" in text
     assert main([*command, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["cells"][0]["seconds"] == pytest.approx(60) and shown["cost"]["device"] == "NVIDIA H100"

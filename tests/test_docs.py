@@ -77,7 +77,7 @@ def test_a_command_parses_and_names_what_exists(page, command):
     for name in getattr(args, "backbones", None) or ():
         assert name in {*BACKBONES, "auto"}
     if getattr(args, "study", None) not in (None, "NAME"):
-        studies.find(args.study).size(args.size)
+        studies.find(args.study).size(args.size or "quick")
     for pair in (*(getattr(args, "set", None) or ()), *(getattr(args, "grid", None) or ())):
         section, _, key = pair.partition("=")[0].partition(".")
         cls = settings.SECTIONS.get(section) or (None if section in PLUGINS else registry.methods()[section])
@@ -112,7 +112,6 @@ def rehearsed(command: str) -> list[str]:
 
 REFUSED = {
     "--official-only": r"no official data|weights are not here",
-    "run --methods": "Two ways on",
     "cancel": "squeue does not answer",
     "data verify --": "missing",
 }

@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import plan, registry, settings
+from bench import data, plan, registry, settings
 from bench.errors import SetupError, UsageError
 from bench.plan import Cell, Selection
 from bench.store import Store
@@ -84,6 +85,12 @@ def test_a_grid_gives_one_cell_for_each_value(tmp_path):
         ({"set": (("trainer.lrr", "1"),)}, "did you mean trainer.lr"),
         ({"set": (("mona.lambda", "1"),)}, "did you mean lambda_"),
         ({"suites": (), "tasks": ("ecg",), "backbones": ("swin_micro",)}, "takes roberta_base or minilm"),
+        ({"set": (("lr", "1"),)}, "did you mean trainer.lr"),
+        ({"set": (("mona.lambda_", "1"),)}, "method mona is not among those to run"),
+        ({"grid": (("mona.lambda_", ("0", "1")),)}, "method mona is not among those to run"),
+        ({"set": (("trainer.lr", "1"),), "grid": (("trainer.lr", ("1", "2")),)}, "say one of them"),
+        ({"seeds": (2**32,)}, "expected a whole number from 0 to 4294967295"),
+        ({"seeds": (-1,)}, "expected a whole number from 0"),
     ],
 )
 def test_wrong_names_end_before_anything_starts(changes, said, tmp_path):
@@ -100,14 +107,31 @@ def test_a_backbone_without_weights_is_one_clear_message(tmp_path, monkeypatch):
     assert plan.cells(allowed, tmp_path)[0].random_weights
 
 
-def test_naming_nothing_takes_the_tasks_whose_data_are_here(tmp_path):
-    with pytest.raises(UsageError, match="Two ways on"):
-        plan.cells(Selection(), tmp_path)
-    from bench import data
+def put_official_file(task, folder):
+    """Empty files under the official names: enough for a plan, which looks at names and marks alone."""
+    for file in registry.tasks()[task].files:
+        path = folder / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"official")
 
-    data.generate(registry.tasks()["advection"], tmp_path, "quick")
+
+def test_naming_nothing_takes_the_official_data_that_are_here_else_the_embedded_suite(tmp_path):
+    embedded = plan.cells(Selection(), tmp_path)
+    assert embedded == plan.cells(quick(), tmp_path)
+    data.generate(registry.tasks()["burgers"], tmp_path, "tiny")  # a stand-in of another run changes nothing
+    assert plan.cells(Selection(), tmp_path) == embedded
+    put_official_file("ecg", tmp_path)
     cells = plan.cells(Selection(), tmp_path)
-    assert [(c.task, c.profile, c.origin) for c in cells] == [("advection", "quick", "generated")]
+    assert [(c.task, c.profile, c.origin) for c in cells] == [("ecg", "published", "official")]
+
+
+def test_a_task_takes_the_published_recipe_only_where_its_official_data_are(tmp_path):
+    put_official_file("ecg", tmp_path)
+    named = Selection(tasks=("ecg", "ninapro"))
+    assert [(c.task, c.profile) for c in plan.cells(named, tmp_path)] == [("ecg", "published"), ("ninapro", "quick")]
+    asked = plan.cells(replace(named, profile="published"), tmp_path)
+    assert {c.profile for c in asked} == {"published"}
+    assert {c.profile for c in plan.cells(Selection(suites=("pdebench",)), tmp_path)} == {"quick"}
 
 
 def test_official_only_refuses_stand_ins(tmp_path):
@@ -124,6 +148,12 @@ def test_everything_that_is_missing_is_in_one_message(tmp_path, monkeypatch):
         plan.cells(quick(backbones=("swin_base", "roberta_base")), tmp_path)
     said = str(error.value)
     assert said.count("backbone swin_base") == said.count("backbone roberta_base") == 1
+
+
+def test_names_match_in_any_case(tmp_path):
+    assert plan.cells(
+        quick(suites=("Quick",), methods=("MoNA",), backbones=("Swin_micro", "MiniLM")), tmp_path
+    ) == plan.cells(quick(methods=("mona",), backbones=("swin_micro", "minilm")), tmp_path)
 
 
 def test_suites_and_backbones_take_wildcards_too(tmp_path):

@@ -33,7 +33,7 @@ VISION = {"input_shape": [1, 32, 32]}
 def records_of(name: str, size: str, value, **more) -> list[Record]:  # type: ignore[no-untyped-def]
     """A record for every cell of a study: `value(arm, task, seed, overrides)` is its score, or a dict of changes."""
     out = {}
-    for arm, keys in studies.arms_of(name, size).items():
+    for arm, keys in studies.arms_of(studies.find(name), size).items():
         for key in keys:
             task, method, seed, profile, protocol, overrides = key
             said = value(arm, task, seed, dict(overrides))
@@ -72,10 +72,10 @@ def test_a_study_says_everything_and_plans_at_every_size(name, tmp_path):
     study = studies.find(name)
     assert study.question.endswith("?") and study.source and study.answer and study.rules
     assert {"tiny", "quick", "full"} <= set(study.sizes)
-    settings.split_dotted(studies.runtime_of(name))
+    settings.split_dotted(studies.runtime_of(studies.find(name)))
     for size in study.sizes:
         assert study.size(size).cost
-        for arm, keys in studies.arms_of(name, size).items():
+        for arm, keys in studies.arms_of(studies.find(name), size).items():
             assert keys, f"{name} {size}: arm {arm} has no cells"
     judged = {rule.claim for rule in study.rules if rule.claim}
     assert judged == set(study.claims), "every claim of a study has a rule that decides it"
@@ -92,10 +92,10 @@ def test_quick_size_has_the_arms_of_its_rules_and_enough_seeds(name):
 
 
 def test_cells_are_the_same_as_the_arms_and_each_comes_once(tmp_path):
-    cells = studies.cells_of("orca-alignment", "tiny", tmp_path)
+    cells = studies.cells_of(studies.find("orca-alignment"), "tiny", tmp_path)
     keys = [studies.key_of(cell) for cell in cells]
     assert len(set(keys)) == len(keys) == 8
-    assert set(keys) == set().union(*studies.arms_of("orca-alignment", "tiny").values())
+    assert set(keys) == set().union(*studies.arms_of(studies.find("orca-alignment"), "tiny").values())
     initial = {dict(c.overrides).get("model.embedder_init") for c in cells if c.method == "vanilla"}
     assert initial == {None, "random"}
 
@@ -104,7 +104,7 @@ def test_an_arm_that_takes_longer_does_so_by_each_tasks_own_recipe(tmp_path):
     recipe = {task: settings.resolve(registry.methods()["vanilla"], *base_layers(task, "vanilla", "quick", "strict")).trainer
               for task in ("ninapro", "ecg", "satellite")}  # fmt: skip
     arm = Arm("longer", "vanilla", times=2.5)
-    study = replace(studies.find("equal-budget"), arms=(arm,), sizes={"quick": Size("", "quick", tuple(recipe))})
+    study = replace(studies.find("equal-budget"), arms=(arm,), sizes={"quick": Size("quick", tasks=tuple(recipe))})
     for (task, trainer), chosen in zip(recipe.items(), studies.selections(study, "quick", arm), strict=True):
         assert chosen.tasks == (task,)
         assert dict(chosen.set) == {
@@ -114,7 +114,7 @@ def test_an_arm_that_takes_longer_does_so_by_each_tasks_own_recipe(tmp_path):
 
 
 def test_the_key_of_a_record_is_that_of_its_cell(tmp_path):
-    cell = studies.cells_of("selection-bias", "tiny", tmp_path)[0]
+    cell = studies.cells_of(studies.find("selection-bias"), "tiny", tmp_path)[0]
     record = make_record(
         task=cell.task, method=cell.method, seed=cell.seed, profile=cell.profile, overrides=dict(cell.overrides)
     )
@@ -131,7 +131,13 @@ def test_wrong_names_say_the_nearest_one():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("claims = [4]", "claimz = [4]"), "unknown key of study 'claimz'"),
+        (("claims = [4]", "claimz = [4]"), "wrong.toml: unknown key 'claimz': did you mean claims"),
+        (("claims = [4]", 'claims = "4"'), "wrong.toml: claims = '4': expected a list of whole numbers"),
+        (("[quick]", "[quick]\nseedz = [1]"), r"wrong.toml: \[quick\]: unknown key 'seedz': did you mean seeds"),
+        (("[quick]", "[quick]\nset = 3"), r"wrong.toml: \[quick\]: set = 3: expected a table of name = value"),
+        (("[quick]", "[quikc]"), "wrong.toml: unknown key 'quikc': did you mean quick"),
+        (("[quick]", "[quick"), r"wrong.toml: .*line"),
+        (('method = "scratch"', ""), r"wrong.toml: \[arms 2\]: method: missing"),
         (('against = "scratch"', 'against = "scrach"'), "unknown arm 'scrach'"),
         (('against = "scratch"', 'against = "scratch"\nmeasure = "acuracy"'), "unknown measure"),
         (('against = "scratch"', 'contrast = { scratch = 1, pretrained = 1 }'), "sum to"),
@@ -423,10 +429,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(folder / "results")
     places = Places(folder / "data", store.folder)
     # Studies with analyses go first: a cell without one that a later study needs would be run again.
-    for name in sorted(NAMES, key=lambda name: -len(studies.runtime_of(name))):
-        runtime = studies.runtime_of(name)
+    for name in sorted(NAMES, key=lambda name: -len(studies.runtime_of(studies.find(name)))):
+        runtime = studies.runtime_of(studies.find(name))
         analyses = {key.removeprefix("analysis."): value for key, value in runtime.items()}
-        todo = to_run(plan(studies.cells_of(name, "tiny", places.data_dir), store), (), analyses)
+        todo = to_run(plan(studies.cells_of(studies.find(name), "tiny", places.data_dir), store), (), analyses)
         if todo:
             launch.run(todo, places, runtime, "inline", LaunchOptions(quiet=True), "")
     return store
@@ -437,7 +443,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_study_runs_at_tiny_size_and_is_reported(name, everything, tmp_path):
     records, problems = everything.scan()
-    expected = set().union(*studies.arms_of(name, "tiny").values())
+    expected = set().union(*studies.arms_of(studies.find(name), "tiny").values())
     mine = [r for r in records if studies.key_of(r) in expected]
     assert not problems and len(mine) == len(expected)
     assert {r["status"] for r in mine} == {"done"}, [r["error"] for r in mine if r["error"]]

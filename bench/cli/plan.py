@@ -7,7 +7,8 @@ import collections
 import json
 
 from bench import registry
-from bench.cli.selection import add_planning, analyses_of, places, study_or_selection
+from bench.cli.announce import data_taken
+from bench.cli.selection import add_planning, analyses_of, chosen_cells, places, runtime
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
 from bench.plan import Planned, plan, to_run
@@ -27,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
-    from bench.cost import estimate, human, measured
+    from bench.cost import human, of_plan
 
     store = Store(args.results_dir)
-    chosen, extra = study_or_selection(args)
+    chosen, extra, options = chosen_cells(args), runtime(args), launch_options(args)
     planned = plan(chosen, store)
     todo = to_run(planned, args.retry, analyses_of(extra))
-    cost = estimate(todo, measured(store))
+    cost = of_plan(todo, store)
     counts = collections.Counter(p.status for p in planned)
     broken = [*registry.tasks().broken, *registry.methods().broken]
     if args.json:
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
     statuses = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     print(f"{counted(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
+    for sentence in data_taken(args, chosen):
+        print(sentence)
     for item in planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
         seconds = cost.by_cell.get(item.cell.id)
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.executor == "slurm" and todo:
         from bench.launch import describe_submission
 
-        print(describe_submission(todo, places(args), extra, launch_options(args)))
+        print(describe_submission(todo, places(args), extra, options))
     return Exit.OK
 
 

@@ -12,8 +12,10 @@ import sys
 import time
 
 from bench.cli.logs import printable
-from bench.cli.selection import add_selection, selected
+from bench.cli.options import refuse
+from bench.cli.selection import add_selection, anything_chosen, chosen_cells
 from bench.errors import Exit
+from bench.launch.options import seconds
 from bench.launch.status import Row, rows
 from bench.plan import Cell
 from bench.store import Store
@@ -27,19 +29,20 @@ SHOWN = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench status`."""
     add_selection(parser)
-    parser.add_argument("--watch", nargs="?", type=float, const=5.0, default=None, metavar="S",
+    parser.add_argument("--watch", nargs="?", type=seconds, const=5.0, default=None, metavar="S",
                         help="refresh every S seconds (default 5) until nothing waits or runs")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print an array of objects, once")
 
 
 def chosen(args: argparse.Namespace) -> list[Cell] | None:
-    """The cells that the options name, or None if they name neither task, suite nor method."""
-    named = args.tasks or args.suite or args.methods != ["vanilla"]
-    return selected(args) if named else None
+    """The cells that the options choose, as `run` with the same options would; None if none of them does."""
+    return chosen_cells(args) if anything_chosen(args) else None
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the state; exit code 1 if a cell has failed or is lost."""
+    if args.json:
+        refuse(args, ["watch"], "--json prints the state once")
     store, cells = Store(args.results_dir), chosen(args)
     while True:
         found = rows(store, cells)

@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import Any, NoReturn
 
+from bench import settings
 from bench.errors import UsageError, unknown
 
 
@@ -28,9 +29,17 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """As usual, but an option that does not exist is answered with the nearest one."""
         parsed, left = self.parse_known_args(*args, **kwargs)
-        for word in left:
+        for place, word in enumerate(left):
             if re.match("--?[a-z]", word):
-                raise unknown("option", word.partition("=")[0], self._option_string_actions)
+                self._refuse_option(*word.partition("=")[::2], *left[place + 1 : place + 2])
         if left:
             self.error(f"unexpected: {' '.join(left)}")
         return parsed
+
+    def _refuse_option(self, option: str, value: str, following: str = "VALUE") -> NoReturn:
+        """UsageError with the nearest option, or with the setting of that name where the verb takes settings."""
+        key = option.lstrip("-").replace("-", "_")
+        setting = next((name for name in settings.all_names() if name.partition(".")[2] == key), None)
+        if setting and "--set" in self._option_string_actions:
+            raise UsageError(f"unknown option {option!r}: it is a setting, `--set {setting}={value or following}`")
+        raise unknown("option", option, self._option_string_actions)

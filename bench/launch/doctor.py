@@ -151,7 +151,11 @@ def _plugins() -> Iterator[Finding]:
 def _data(data_dir: Path) -> Finding:
     tasks = registry.tasks().items
     official = [name for name, task in tasks.items() if data.official_here(task, data_dir)]
-    made = [name for name, task in tasks.items() if name not in official and data.profile_here(task, data_dir, None)]
+    made = [
+        name
+        for name, task in tasks.items()
+        if name not in official and any(data.standin_here(task, data_dir, p) for p in task.sizes)
+    ]
     detail = f"{data_dir}: official files of {len(official)} tasks, stand-ins of {len(made)} more, of {len(tasks)}"
     if official or made:
         return Finding("data", "good", detail)

@@ -7,7 +7,11 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from bench.errors import UsageError
+
 EXECUTORS = ("inline", "local", "slurm")
+USED_BY = {"jobs": ("local",), "watchdog": ("local", "slurm")}
+"""Option -> the executors that use it; the others are Slurm's."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,31 @@ class LaunchOptions:
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--executor` and every option of the executors to a command."""
     parser.add_argument(
-        "--executor", choices=EXECUTORS, default="inline", help="where cells run (default: in this process)"
+        "--executor",
+        choices=EXECUTORS,
+        type=str.lower,
+        default="inline",
+        help="where cells run (default: in this process)",
     )
     parser.add_argument(
         "--wait", action="store_true", help="stay until cells that other processes or Slurm jobs run have ended, too"
     )
     local = parser.add_argument_group("executor local")
     local.add_argument(
-        "-j", "--jobs", type=positive, default=1, metavar="N", help="processes at once, one GPU each if there are"
+        "-j",
+        "--jobs",
+        type=positive,
+        default=None,
+        metavar="N",
+        help="processes at once, one GPU each if there are (default: 1)",
     )
     local.add_argument(
         "--watchdog",
         type=seconds,
-        default=1800.0,
+        default=None,
         metavar="S",
-        help="a cell without any progress for S seconds is ended and recorded as lost (local and slurm; 0: never)",
+        help="a cell without any progress for S seconds is ended and recorded as lost (local and slurm; default: 1800; "
+        "0: never)",
     )
     slurm = parser.add_argument_group("executor slurm")
     slurm.add_argument(
@@ -77,8 +91,16 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def launch_options(args: argparse.Namespace) -> LaunchOptions:
-    """The parsed options of `add_launch_arguments`."""
-    given: dict[str, Any] = {f.name: getattr(args, f.name) for f in fields(LaunchOptions) if hasattr(args, f.name)}
+    """The parsed options of `add_launch_arguments`; UsageError for one that the executor has no use for."""
+    named = {f.name: getattr(args, f.name, None) for f in fields(LaunchOptions)}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None and value is not False}
+    for name in given:
+        used_by = USED_BY.get(name, ("slurm",))
+        if args.executor not in used_by:
+            option = "-j" if name == "jobs" else f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} has no effect with --executor {args.executor}: it is for --executor {' and '.join(used_by)}"
+            )
     return LaunchOptions(**{"quiet": getattr(args, "json", False), **given})
 
 

@@ -68,7 +68,7 @@ def default_path() -> Path:
 
 def read(given: str | None) -> dict[str, dict[str, Any]]:
     """Checked tables `all`, `gpu` and `cpu` of a profile; empty ones if none was named and there is no default file."""
-    path = Path(given) if given else default_path()
+    path = Path(given).expanduser() if given else default_path()
     if not given and not path.exists():
         return {"all": {}, "gpu": {}, "cpu": {}}
     try:

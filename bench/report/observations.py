@@ -21,7 +21,7 @@ def observe(study: Study, size: str, records: Sequence[Record], curves_of: Curve
     """The records that belong to a study at a size: columns `COLUMNS`, one per measure (NaN where it is not there), and
     `record`. A record is listed under every arm that it belongs to. Tuned arms keep all their variants: see `tuned`.
     """
-    members = studies.arms_of(study.name, size)
+    members = studies.arms_of(study, size)
     lines = []
     for record in records:
         key = studies.key_of(record)

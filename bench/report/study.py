@@ -80,7 +80,7 @@ def build(
         sections.append(Section("Failures", (failed,)))
     sections.append(_provenance(frame, name, size, folder))
     banners = (Banner(GENERATED),) if (frame["origin"] == "generated").any() else ()
-    return Page(f"Study {name}, size {size}", banners, tuple(sections))
+    return Page(f"Study {study.name}, size {size}", banners, tuple(sections))
 
 
 def verdicts(name: str, size: str, records: Sequence[Record], curves_of: CurvesOf) -> dict[str, list[Verdict]]:
@@ -120,7 +120,7 @@ def panel_of(study: Study, size: str, part: Part) -> Panel:
 
 
 def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
-    expected: set[Any] = set().union(*studies.arms_of(study.name, size).values())
+    expected: set[Any] = set().union(*studies.arms_of(study, size).values())
     here = {studies.key_of(record) for record in table["record"]}
     claims = f"Claims {', '.join(map(str, study.claims))} of docs/studies.md. " if study.claims else ""
     lines = [
@@ -129,7 +129,7 @@ def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
         f"{len(here)} of {len(expected)} cells of this size have a record here.",
     ]
     if len(here) < len(expected):
-        lines.append(f"The others: `python -m bench run --study {study.name} --size {size}`.")
+        lines.append(f"The others: `python -m bench run --study {study.reference} --size {size}`.")
     return Section("Question", tuple(Text(line) for line in lines))
 
 

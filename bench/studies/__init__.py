@@ -14,7 +14,7 @@ from bench import data, plan, registry, settings
 from bench.errors import unknown
 from bench.plan import Cell, Selection
 from bench.record import Record
-from bench.studies.study import Arm, Rule, Size, Study, read
+from bench.studies.study import Arm, Rule, Size, Study, read, where
 
 Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...]]
 """What a cell computes, wherever its data and weights come from: task, method, seed, profile, protocol, overrides."""
@@ -28,24 +28,30 @@ def all_studies() -> Mapping[str, Study]:
 
 
 def find(name: str) -> Study:
-    """The study of that name; UsageError with the nearest names if there is none."""
-    if name not in all_studies():
+    """The study of that name, in any case, or in the TOML file that is named; UsageError if there is none."""
+    if name.endswith(".toml"):
+        return read(Path(name).expanduser())
+    if name.casefold() not in all_studies():
         raise unknown("study", name, all_studies())
-    return all_studies()[name]
+    return all_studies()[name.casefold()]
 
 
-def cells_of(name: str, size: str, data_dir: Path) -> list[Cell]:
+def cells_of(
+    study: Study, size: str, data_dir: Path, official_only: bool = False, allow_random_weights: bool = False
+) -> list[Cell]:
     """Every cell of a study at a size, each once, those of a task together (its data are loaded once)."""
-    study = find(name)
-    per_arm = [plan.cells(one, data_dir) for arm in study.arms_at(size) for one in selections(study, size, arm)]
+    given: dict[str, Any] = {"official_only": official_only, "allow_random_weights": allow_random_weights}
+    chosen = [replace(one, **given) for arm in study.arms_at(size) for one in selections(study, size, arm)]
+    with where(f"study {study.reference}"):
+        per_arm = [plan.cells(one, data_dir) for one in chosen]
     unique = dict.fromkeys(itertools.chain.from_iterable(per_arm))
     order = list(dict.fromkeys(cell.task for cell in unique))
     return sorted(unique, key=lambda cell: order.index(cell.task))
 
 
-def runtime_of(name: str) -> dict[str, Any]:
+def runtime_of(study: Study) -> dict[str, Any]:
     """The analyses that a study's cells need, as settings."""
-    return {f"analysis.{key}": value for key, value in find(name).analysis}
+    return {f"analysis.{key}": value for key, value in study.analysis}
 
 
 def selections(study: Study, size: str, arm: Arm) -> list[Selection]:
@@ -85,9 +91,8 @@ def key_of(thing: Cell | Record) -> Key:
     return plain["task"], plain["method"], plain["seed"], plain["profile"], plain["protocol"], frozen
 
 
-def arms_of(name: str, size: str) -> dict[str, set[Key]]:
+def arms_of(study: Study, size: str) -> dict[str, set[Key]]:
     """What each arm of a study consists of, so that records made on any machine, of any origin, find their arm."""
-    study = find(name)
     folder = data.default_dir()
 
     # Whether data and weights are here is no matter for a reader of records.
@@ -101,8 +106,9 @@ def arms_of(name: str, size: str) -> dict[str, set[Key]]:
 def describe(name: str) -> dict[str, Any]:
     """Everything about a study, as plain data."""
     study = find(name)
+    smallest = "quick" if "quick" in study.sizes else next(iter(study.sizes))
     return {
-        "study": name,
+        "study": study.name,
         "question": study.question,
         "claims": ", ".join(map(str, study.claims)),
         "source": study.source,
@@ -112,9 +118,9 @@ def describe(name: str) -> dict[str, Any]:
         "answered by": study.answer,
         "decided by": [_rule(rule) for rule in study.rules],
         "commands": [
-            f"python -m bench plan --study {name} --size quick",
-            f"python -m bench run --study {name} --size quick",
-            f"python -m bench report --study {name} --size quick",
+            f"python -m bench plan --study {study.reference} --size {smallest}",
+            f"python -m bench run --study {study.reference} --size {smallest}",
+            f"python -m bench report --study {study.reference} --size {smallest}",
         ],
     }
 
@@ -129,7 +135,7 @@ def _arm(arm: Arm) -> str:
 
 def _size(study: Study, size: str) -> str:
     chosen = study.size(size)
-    keys: set[Key] = set().union(*arms_of(study.name, size).values())
+    keys: set[Key] = set().union(*arms_of(study, size).values())
     where = ", ".join((*chosen.tasks, *(f"suite {suite}" for suite in chosen.suites)))
     changed = "".join(f", {key}={value}" for key, value in chosen.set)
     seeds = f"{len(chosen.seeds)} seed{'s' if len(chosen.seeds) > 1 else ''}"

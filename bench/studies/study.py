@@ -1,14 +1,16 @@
 """What a study is: a question, the arms that answer it, the sizes it comes in, and the rules that decide.
 
-A study is one TOML file of this folder. Every key of the file is a field below; an unknown key is an error. Imports
-nothing heavy.
+A study is one TOML file, of this folder or a user's own. Every key of the file is a field below; an unknown key and a
+value of another type are errors. Imports nothing heavy.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,9 +53,9 @@ class Arm:
 class Size:
     """How much of the study is run."""
 
-    cost: str
-    """What it takes, in words."""
     profile: str
+    cost: str = ""
+    """What it takes, in words."""
     tasks: tuple[str, ...] = ()
     suites: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -100,14 +102,16 @@ class Study:
     """A named set of cells with the question it answers and what answers it."""
 
     name: str
+    reference: str
+    """What `--study` takes: the name of a study of this folder, or the path of a user's file."""
     question: str
-    claims: tuple[int, ...]
-    source: str
-    answer: str
-    """The figure and table that answer."""
     arms: tuple[Arm, ...]
     sizes: Mapping[str, Size]
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] = ()
+    claims: tuple[int, ...] = ()
+    source: str = ""
+    answer: str = ""
+    """The figure and table that answer."""
     analysis: tuple[tuple[str, Any], ...] = ()
     """Analyses that every cell needs, e.g. (("probe", True),)."""
 
@@ -125,42 +129,107 @@ class Study:
 
 def read(path: Path) -> Study:
     """The study in a TOML file. Its name is the file's; UsageError with file and key where something does not fit."""
-    plain = tomllib.loads(path.read_text(encoding="utf-8"))
-    try:
-        sizes = {name: _make(Size, plain.pop(name)) for name in SIZES if name in plain}
-        arms = tuple(_make(Arm, arm) for arm in plain.pop("arms", ()))
-        rules = tuple(_make(Rule, rule) for rule in plain.pop("rules", ()))
-        study = _make(Study, {"name": path.stem, **plain}, sizes=sizes, arms=arms, rules=rules)
+    with where(f"study {path}"):
+        try:
+            plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:  # TOML's and Unicode's errors are ValueErrors
+            raise UsageError(str(getattr(error, "strerror", None) or error)) from None
+        sizes = {name: _make(Size, plain.pop(name), name) for name in SIZES if name in plain}
+        arms = tuple(_make(Arm, arm, f"arms {i}") for i, arm in enumerate(_tables(plain, "arms"), 1))
+        rules = tuple(_make(Rule, rule, f"rules {i}") for i, rule in enumerate(_tables(plain, "rules"), 1))
+        reference = path.stem if path.parent == Path(__file__).parent else str(path)
+        named = {"name": path.stem, "reference": reference, "sizes": sizes, "arms": arms, "rules": rules}
+        study = _make(Study, plain, "", **named)
         _check(study)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"study {path}: {error}") from None
     return study
 
 
-def _make(cls: type[T], plain: Mapping[str, Any], **parts: Any) -> T:
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    for key in plain:
-        if key not in known:
-            raise unknown(f"key of {cls.__name__.lower()}", key, known)
-    return cls(**{key: _frozen(value) for key, value in plain.items()}, **parts)
+@contextmanager
+def where(place: str) -> Iterator[None]:
+    """Put a place before the message of a UsageError."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}" if place else str(error)) from None
+
+
+def _tables(plain: dict[str, Any], name: str) -> list[Any]:
+    """The tables of an array, taken out of `plain`."""
+    found = plain.pop(name, [])
+    if not isinstance(found, list):
+        raise UsageError(f"{name}: expected tables, each under [[{name}]]")
+    return found
+
+
+def _make(cls: type[T], plain: Any, place: str, **parts: Any) -> T:
+    """A `cls` of a table's values and of `parts`; UsageError with the place where a key or value does not fit."""
+    if not isinstance(plain, dict):
+        raise UsageError(f"{place} = {plain!r}: expected a table")
+    known = {f.name: f for f in fields(cls) if f.name not in parts}  # type: ignore[arg-type]
+    kinds = typing.get_type_hints(cls)
+    with where(f"[{place}]" if place else ""):
+        for key, value in plain.items():
+            if key not in known:
+                others = ("arms", "rules", *SIZES) if cls is Study else ()
+                raise unknown("key", key, [*known, *others])
+            if not _fits(value, kinds[key]):
+                raise UsageError(f"{key} = {value!r}: expected {WORDS[kinds[key]]}")
+        if missing := [name for name, f in known.items() if f.default is MISSING and name not in plain]:
+            raise UsageError(f"{' and '.join(missing)}: missing")
+        return cls(**{key: _frozen(value) for key, value in plain.items()}, **parts)
+
+
+WORDS: Mapping[Any, str] = {
+    str: "text",
+    int | None: "a whole number",
+    int: "a whole number",
+    float: "a number",
+    float | None: "a number",
+    tuple[str, ...]: "a list of text",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[tuple[str, Any], ...]: "a table of name = value",
+    tuple[tuple[str, tuple[Any, ...]], ...]: "a table of name = [value, value]",
+}
+"""What a value of each type of field is in TOML."""
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a TOML value is of a field's type."""
+    word = WORDS[kind]
+    if "table" in word:
+        return isinstance(value, dict) and ("[" not in word or all(isinstance(v, tuple) for _, v in _frozen(value)))
+    if "list" in word:
+        return isinstance(value, list) and all(_fits(item, typing.get_args(kind)[0]) for item in value)
+    types = {"text": (str,), "a whole number": (int,), "a number": (int, float)}[word]
+    return isinstance(value, types) and not isinstance(value, bool)
 
 
 def _frozen(value: Any) -> Any:
+    """Lists as tuples and a table as pairs; `trainer.lr = 1` without quotes, in TOML a table in a table, as one name."""
     if isinstance(value, dict):
-        return tuple((key, _frozen(inner)) for key, inner in value.items())
+        below = [(key, inner) for key, inner in value.items() if isinstance(inner, dict)]
+        flat = value | {f"{key}.{name}": v for key, inner in below for name, v in inner.items()}
+        return tuple((key, _frozen(inner)) for key, inner in flat.items() if not isinstance(inner, dict))
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _check(study: Study) -> None:
+    for part, name in (
+        (study.sizes, f"size: one of {', '.join(f'[{size}]' for size in SIZES)}"),
+        (study.arms, "[[arms]]"),
+    ):
+        if not part:
+            raise UsageError(f"it has no {name}")
     names = [arm.name for arm in study.arms]
     if len(set(names)) != len(names):
-        raise ValueError("two arms have one name")
-    for size in study.sizes.values():
+        raise UsageError("two arms have one name")
+    for key, size in study.sizes.items():
         for name in size.arms:
             if name not in names:
-                raise unknown("arm", name, names)
-    for rule in study.rules:
-        _check_rule(rule, names)
+                raise unknown(f"arm in [{key}]", name, names)
+    for number, rule in enumerate(study.rules, 1):
+        with where(f"[rules {number}]"):
+            _check_rule(rule, names)
 
 
 def _check_rule(rule: Rule, names: list[str]) -> None:
@@ -173,7 +242,7 @@ def _check_rule(rule: Rule, names: list[str]) -> None:
     if rule.kind == "correlated":
         return
     if rule.contrast and abs(sum(weight for _, weight in rule.contrast)) > 1e-12:
-        raise ValueError(f"the weights of {rule.says!r} sum to {sum(w for _, w in rule.contrast)}, expected 0")
+        raise UsageError(f"the weights of {rule.says!r} sum to {sum(w for _, w in rule.contrast)}, expected 0")
     for name in [arm for arm, _ in rule.contrast] or [rule.arm, rule.against]:
         if name not in names:
             raise unknown("arm", name, names)

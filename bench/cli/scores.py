@@ -1,0 +1,99 @@
+"""The scores of a run's cells for who started it: one table for each panel of the report, with the report's numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cli.list import table
+from bench.record import Record
+
+BEST = "*"
+"""Marks the best of a task where letters cannot be bold."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Tasks × methods of cells that may stand side by side."""
+
+    title: str
+    tasks: tuple[str, ...]
+    """Name, direction and metric of each task."""
+    methods: tuple[str, ...]
+    """The trivial predictor, then methods with the settings that tell them apart."""
+    cells: tuple[tuple[Any, ...], ...]
+    """`bench.report.table.Cell` by task, then method."""
+    legend: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One object for each place that has a score, for scripts."""
+        return [
+            {"scores": self.title, "task": task, "method": method, "mean": cell.value, "std": cell.spread, "n": cell.n}
+            for task, row in zip(self.tasks, self.cells)
+            for method, cell in zip(self.methods, row)
+            if cell.value is not None or cell.failures
+        ]
+
+
+def of(records: Sequence[Record]) -> list[Scores]:
+    """The scores of records that `bench report` would put into its first tables; failures stand in them as words."""
+    from bench.cli.report import find_catalogue
+    from bench.report import tables
+    from bench.report.frame import panels, to_frame
+
+    catalogue, out = find_catalogue(), []
+    for panel in panels(to_frame(records), catalogue):
+        found = tables.scores(panel, catalogue)
+        of_tasks = found.columns[: len(panel.tasks)]  # then come rank and win rate
+        cells = zip(*(row[: len(of_tasks)] for _, row in found.rows))
+        heads, methods = tuple(c.head for c in of_tasks), tuple(label for label, _ in found.rows)
+        out.append(Scores(found.title, heads, methods, tuple(cells), tuple(found.legend())))
+    return out
+
+
+def show(scores: Sequence[Scores]) -> None:
+    """Print the tables: by rich on a terminal, else as plain text."""
+    for one in scores:
+        rows = _lines(one, bold=sys.stdout.isatty())
+        print(f"\n{one.title}")
+        if sys.stdout.isatty():
+            _by_rich(rows)
+        else:
+            print(table(rows))
+        print(
+            "; ".join(
+                [f"{BEST} best of its task" if not sys.stdout.isatty() else "bold: best of its task", *one.legend]
+            )
+        )
+
+
+def _lines(one: Scores, bold: bool) -> list[dict[str, str]]:
+    """A line for each task, or for each method where there are more methods than tasks."""
+
+    def text(cell: Any) -> str:
+        said = cell.text.removesuffix(" (n=1)") + cell.symbols
+        return (f"[bold]{said}[/bold]" if bold else said + BEST) if cell.best else said
+
+    if len(one.methods) - 1 > len(one.tasks):
+        return [
+            {"method": method, **{task: text(row[i]) for task, row in zip(one.tasks, one.cells)}}
+            for i, method in enumerate(one.methods)
+        ]
+    return [{"task": task, **dict(zip(one.methods, map(text, row)))} for task, row in zip(one.tasks, one.cells)]
+
+
+def _by_rich(rows: Sequence[dict[str, str]]) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(box=SIMPLE)
+    for i, name in enumerate(rows[0]):
+        shown.add_column(escape(name), justify="right" if i else "left")
+    for row in rows:
+        first, *others = row.values()
+        shown.add_row(escape(first), *others)
+    Console().print(shown)
