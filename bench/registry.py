@@ -64,6 +64,15 @@ class Found(Generic[T]):
         return match(self.kind, names, self.items)
 
 
+def one(kind: str, given: str, known: Iterable[str]) -> str:
+    """The known name that was given, in any case; UsageError if there is none."""
+    names = list(known)
+    found = [name for name in names if name == given] or [n for n in names if n.casefold() == given.casefold()]
+    if not found:
+        raise unknown(kind, given, names)
+    return found[0]
+
+
 def match(kind: str, patterns: Iterable[str], known: Iterable[str]) -> list[str]:
     """The known names that the patterns match, in the order given, each once; one that matches nothing is an error.
 

@@ -106,7 +106,12 @@ def test_lists_and_descriptions_read_well_in_a_terminal(capsys, monkeypatch, tmp
     monkeypatch.setenv("COLUMNS", "100")
     assert main(["list", "tasks"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split()[0] == "name" and head.index("title") < 120 and len(lines) == len(registry.tasks().items)
+    assert head.split()[0] == "name" and head.split()[-1] == "title"
+    assert [line.split()[0] for line in lines if line[0] != " "] == [*registry.tasks().items]
+    monkeypatch.setenv("COLUMNS", "80")
+    for kind in ("tasks", "suites", "methods", "backbones", "studies"):
+        assert main(["list", kind]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
     assert main(["list", "backbones"]) == 0
     assert any(line.split()[:3] == ["swin_base", "vision", "missing"] for line in capsys.readouterr().out.splitlines())
     assert main(["describe", "swin_base"]) == 0

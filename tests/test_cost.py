@@ -41,7 +41,7 @@ def test_an_estimate_follows_samples_per_second_epochs_and_size(store, tmp_path)
     known = cost.estimate([cell], cost.measured(store))
     assert known.by_cell == {cell.id: pytest.approx(7 + 20 * 50 / 20 + 10 * 2)}
     assert known.seconds == pytest.approx(77) and (known.measured, known.related, known.unknown) == (1, 0, 0)
-    assert "GPU-hours of NVIDIA H100" in known.sentence() and "samples/s" in known.sentence()
+    assert "of NVIDIA H100 (0.021 GPU-hours)" in known.sentence() and "samples/s" in known.sentence()
 
 
 def test_another_method_on_the_same_task_is_judged_and_counted_apart(store, tmp_path):

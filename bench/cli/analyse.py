@@ -7,13 +7,13 @@ A cell keeps source features when it ran with any of these analyses, and its wei
 from __future__ import annotations
 
 import argparse
-import fnmatch
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from bench.errors import Exit, UsageError, unknown
+from bench import registry
+from bench.cli.options import add_list, names, seeds
+from bench.cli.selection import add_places
+from bench.errors import Exit, UsageError
 from bench.store import Store
 
 HELP = "probe, t-SNE, discrepancy or similarity of finished cells"
@@ -23,7 +23,7 @@ ANALYSES = {
     "discrepancy": "modality semantic knowledge discrepancy D",
     "similarity": "linear CKA to the pretrained body, and weight movement by block",
 }
-FILTERS = ("task", "method", "backbone")
+FILTERS = ("task", "method", "backbone", "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,20 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, meaning in ANALYSES.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--again", action="store_true", help="also where the record has the analysis already")
-    data = Path(os.environ.get("BENCH_DATA") or "data")
-    results = Path(os.environ.get("BENCH_RESULTS") or "results")
-    parser.add_argument("--results-dir", type=Path, default=results, help="default: $BENCH_RESULTS or results")
-    parser.add_argument("--data-dir", type=Path, default=data, help="default: $BENCH_DATA or data")
+    add_places(parser)
     group = parser.add_argument_group("selection", "default: every finished cell; names take wildcards")
     for name in FILTERS:
-        group.add_argument(f"--{name}s", nargs="+", default=["*"], metavar="NAME", help=f"{name}s by name")
-    group.add_argument("--seeds", nargs="+", type=int, default=None, metavar="N", help="seeds")
+        kind, metavar = (seeds, "N") if name == "seed" else (names, "NAME")
+        add_list(group, f"--{name}s", f"{name}s", metavar, kind)
 
 
 def run(args: argparse.Namespace) -> int:
     """Add the analyses to the records and say what came of each; SOME_FAILED if a cell did not keep what they need."""
-    names = [name for name in ANALYSES if getattr(args, name)]
-    if not names:
+    wanted = [name for name in ANALYSES if getattr(args, name)]
+    if not wanted:
         raise UsageError(f"nothing to do: name at least one of {', '.join(f'--{name}' for name in ANALYSES)}")
     store = Store(args.results_dir)
     records, problems = store.scan()
@@ -58,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     failed = 0
     for record in chosen:
-        outcome = analyse(store, record, names, args.data_dir, args.again)
+        outcome = analyse(store, record, wanted, args.data_dir, args.again)
         failed += any(text.startswith("not possible") for text in outcome.values())
         for name, text in outcome.items():
             print(f"{store.stem(record)} {name}: {text}")
@@ -67,19 +64,10 @@ def run(args: argparse.Namespace) -> int:
 
 def choose(records: Sequence[dict[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
     """The records whose task, method, backbone and seed were named; a name that fits none is a UsageError."""
+    left = list(records)
     for name in FILTERS:
-        _check(name, getattr(args, f"{name}s"), {record[name] for record in records})
-    if args.seeds is not None:
-        _check("seed", map(str, args.seeds), {str(record["seed"]) for record in records})
-    return [
-        record
-        for record in records
-        if all(any(fnmatch.fnmatchcase(record[n], p) for p in getattr(args, f"{n}s")) for n in FILTERS)
-        and (args.seeds is None or record["seed"] in args.seeds)
-    ]
-
-
-def _check(kind: str, patterns: Iterable[str], present: set[str]) -> None:
-    for pattern in patterns:
-        if pattern != "*" and not fnmatch.filter(present, pattern):
-            raise unknown(f"{kind} among the finished cells", pattern, present)
+        if (wanted := getattr(args, f"{name}s")) is not None:
+            present = dict.fromkeys(str(record[name]) for record in records)
+            named = registry.match(f"{name} among the finished cells", map(str, wanted), present)
+            left = [record for record in left if str(record[name]) in named]
+    return left

@@ -7,7 +7,7 @@ import json
 
 from bench import registry
 from bench.cli.selection import add_data_dir
-from bench.errors import Exit, unknown
+from bench.errors import Exit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +21,9 @@ def run(args: argparse.Namespace) -> int:
     """Print every check; exit code 1 if one does not hold."""
     known = [*registry.tasks().items, *registry.methods().items]
     broken = {b.name: b for b in (*registry.tasks().broken, *registry.methods().broken)}
-    for name in args.name:
-        if name not in known and name not in broken:
-            raise unknown("task or method", name, known)
+    names = [registry.one("task or method", name, [*known, *broken]) for name in args.name]
     failed, out = 0, {}
-    for name in args.name:
+    for name in names:
         if name in broken:
             outcomes = [{"what": "it can be imported", "passed": False, "found": broken[name].reason}]
         else:

@@ -15,10 +15,10 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from bench import data, registry
+from bench.cli.options import add_list, refuse, to_path
 from bench.cli.selection import add_data_dir
 from bench.errors import Exit, UsageError
 from bench.plan import PROFILES
@@ -30,18 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench data`."""
     parser.add_argument("action", choices=(*ACTIONS, "import"), help="what to do")
     parser.add_argument(
-        "path", nargs="?", type=Path, help="import: an .npz (x, y, optional split, group), .csv or .parquet"
+        "path", nargs="?", type=to_path, help="import: an .npz (x, y, optional split, group), .csv or .parquet"
     )
-    parser.add_argument(
-        "--tasks", nargs="+", default=[], metavar="NAME", help="tasks by name or wildcard (default: all)"
-    )
-    parser.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="suites instead of tasks")
+    add_list(parser, "--tasks", "tasks by name or wildcard (default: all)")
+    add_list(parser, "--suite", "suites instead of tasks")
     add_data_dir(parser)
     parser.add_argument(
-        "--profile", choices=PROFILES, default="quick", help="size of the stand-ins to generate (default: quick)"
+        "--profile", choices=PROFILES, type=str.lower, help="generate: size of the stand-ins (default: quick)"
     )
     parser.add_argument(
-        "--samples", type=int, default=None, metavar="N", help="samples to generate (default: the profile's)"
+        "--samples", type=int, default=None, metavar="N", help="generate: number of samples (default: the profile's)"
     )
     own = parser.add_argument_group("import")
     own.add_argument("--name", help="name of the new task: small letters, digits and _")
@@ -60,9 +58,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--samples {args.samples}: expected a positive number")
     if args.action == "import":
         return _import(args)
-    given = [f"--{name}" for name in ("name", "kind", "target", "replace") if getattr(args, name)]
-    if args.path or given:
-        raise UsageError(f"{args.path or given[0]}: belongs to `bench data import`, not to {args.action}")
+    refuse(args, ["name", "kind", "target", "replace"], "belongs to `bench data import`")
+    if args.path:
+        raise UsageError(f"{args.path}: a file belongs to `bench data import`, not to {args.action}")
+    if args.action != "generate":
+        refuse(args, ["profile", "samples"], "belongs to `bench data generate`")
+    if args.action == "status":
+        refuse(args, ["dry_run"], "status changes nothing anyway")
     rows: list[dict[str, Any]] = []
     for task in _selected(args):
         try:
@@ -87,10 +89,7 @@ def _import(args: argparse.Namespace) -> int:
         raise UsageError(
             "bench data import takes a file, --name and --kind: bench data import mine.npz --name mine --kind classes"
         )
-    if args.tasks or args.suite or args.samples or args.dry_run:
-        raise UsageError(
-            "bench data import makes one task of one file: leave --tasks, --suite, --samples and --dry-run out"
-        )
+    refuse(args, ["tasks", "suite", "profile", "samples", "dry_run"], "bench data import makes one task of one file")
     taken = registry.tasks().origin.get(args.name) or ("methods" if args.name in registry.methods().items else None)
     if taken and args.name not in stored.tasks_in(args.data_dir):
         raise UsageError(f"--name {args.name}: the name is taken by {taken}")
@@ -113,8 +112,8 @@ def _import(args: argparse.Namespace) -> int:
 def _selected(args: argparse.Namespace) -> list[Task]:
     """The tasks that --tasks and --suite name; all without either."""
     found, suites = registry.tasks(), registry.suites()
-    names = found.select(args.tasks)
-    for suite in registry.match("suite", args.suite, suites):
+    names = found.select(args.tasks or ())
+    for suite in registry.match("suite", args.suite or (), suites):
         names += [name for name in suites[suite] if name not in names]
     if not args.tasks and not args.suite:
         names = list(found.items)
@@ -221,16 +220,20 @@ def _generate(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
     if task.generate is None:
         _tell(args, f"{task.name}: has no stand-in, it runs on its own files")
         return [{"task": task.name, "file": None, "bytes": None, "state": "none", "detail": "no stand-in"}]
-    size = {**task.sizes[args.profile], **({} if args.samples is None else {"samples": args.samples})}
-    root = data.standin_root(args.data_dir, args.profile, args.samples)
+    size = {**task.sizes[args.profile or "quick"], **({} if args.samples is None else {"samples": args.samples})}
+    root = data.standin_root(args.data_dir, args.profile or "quick", args.samples)
     wanted = ", ".join(f"{k} {v}" for k, v in size.items())
     row = {"task": task.name, "file": str(root), "bytes": None, "detail": wanted}
     if args.dry_run:
-        state = "here" if data.standin_here(task, args.data_dir, args.profile, args.samples) else "would generate"
+        state = (
+            "here"
+            if data.standin_here(task, args.data_dir, args.profile or "quick", args.samples)
+            else "would generate"
+        )
         _tell(args, f"{task.name}: {state} in {root} ({wanted})")
         return [{**row, "state": state}]
     start = time.monotonic()
-    made = data.generate(task, args.data_dir, args.profile, args.samples)
+    made = data.generate(task, args.data_dir, args.profile or "quick", args.samples)
     seconds = round(time.monotonic() - start, 2)
     _tell(args, f"{task.name}: generated in {seconds:.1f} s ({wanted})" if made else f"{task.name}: here already")
     return [{**row, "state": "generated" if made else "here", "seconds": seconds}]

@@ -12,7 +12,7 @@ from typing import Any
 from bench import registry, settings
 from bench.cli.list import table
 from bench.cli.selection import add_data_dir
-from bench.errors import Exit, unknown
+from bench.errors import Exit
 from bench.models.backbones import BACKBONES
 
 
@@ -32,8 +32,14 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(name: str) -> dict[str, Any]:
     """Everything that is known of a name, as plain data; UsageError with the nearest names if there is no such thing."""
+    from bench import studies
+
+    if name.endswith(".toml"):
+        return studies.describe(name)
     tasks, methods = registry.tasks(), registry.methods()
     broken = {b.name for b in (*tasks.broken, *methods.broken)}
+    others = (*BACKBONES, *registry.suites(), *settings.SECTIONS, *studies.all_studies())
+    name = registry.one("name", name, [*tasks.items, *methods.items, *broken, *others])
     if name in tasks.items or (name in broken and name not in methods.items):
         return _task(name)
     if name in methods.items:
@@ -49,12 +55,7 @@ def describe(name: str) -> dict[str, Any]:
         return {"suite": name, "tasks": registry.suites()[name]}
     if name in settings.SECTIONS:
         return {"settings": name, "options": _options(settings.SECTIONS[name], name)}
-    from bench import studies
-
-    if name in studies.all_studies():
-        return studies.describe(name)
-    raise unknown("name", name, [*tasks.items, *methods.items, *BACKBONES, *registry.suites(), *settings.SECTIONS,
-                                 *studies.all_studies()])  # fmt: skip
+    return studies.describe(name)
 
 
 def _task(name: str) -> dict[str, Any]:

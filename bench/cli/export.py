@@ -6,12 +6,12 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from bench.cli.options import to_path
+from bench.cli.selection import add_results_dir
 from bench.errors import Exit, SetupError, UsageError
 from bench.record import RECORD, Record
 from bench.store import Store, write_atomically
@@ -24,12 +24,11 @@ PLAIN = tuple(name for name, key in RECORD.items() if not key.nested)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench export`."""
-    parser.add_argument("--format", choices=("json", "csv", "parquet"), default="json", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: standard output)")
-    default = Path(os.environ.get("BENCH_RESULTS") or "results")
     parser.add_argument(
-        "--results-dir", type=Path, default=default, help="records (default: $BENCH_RESULTS or results)"
+        "--format", choices=("json", "csv", "parquet"), type=str.lower, default="json", help="default: %(default)s"
     )
+    parser.add_argument("--out", type=to_path, metavar="FILE", help="file to write (default: standard output)")
+    add_results_dir(parser)
 
 
 def run(args: argparse.Namespace) -> int:

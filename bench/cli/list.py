@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from bench import registry
 from bench.cli.selection import add_data_dir
-from bench.errors import Exit, unknown
+from bench.errors import Exit
 from bench.models.backbones import BACKBONES
 
-LEFT_OUT = ("train", "val", "test", "licence", "citation", "cure")
-"""What a line of a terminal has no room for: `describe NAME`, --format markdown and --json have it."""
+COLUMNS = {
+    "tasks": ("name", "kind", "metric", "suites", "input", "backbone", "output", "title"),
+    "suites": ("name", "tasks"),
+    "methods": ("name", "presets", "title"),
+    "backbones": ("name", "modality", "weights", "title"),
+    "studies": ("name", "question"),
+}
+"""What a terminal shows of each kind, most important first; the last column stays and is wrapped, others go where there
+is no room. `describe NAME`, --format markdown and --json have everything."""
+LEAST = 24
+"""Letters that the last column has at least."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,25 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what", nargs="?", default="tasks", help="tasks, suites, methods, backbones or studies (default: tasks)"
     )
     add_data_dir(parser)
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="how to print it")
-    parser.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="how to print it")
+    form.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
     kinds = {"tasks": _tasks, "suites": _suites, "methods": _methods, "backbones": _backbones, "studies": _studies}
-    if args.what not in kinds:
-        raise unknown("kind of thing", args.what, kinds)
-    rows = kinds[args.what]()
+    what = registry.one("kind of thing", args.what, kinds)
+    rows = kinds[what]()
     if args.format == "json":
         print(json.dumps(rows, indent=1))
         return Exit.OK
     if args.format == "markdown":
         print(markdown(rows))
     else:
-        shown = [key for key in rows[0] if key not in (*LEFT_OUT, "title")] if rows else []
-        shown += ["title"] * (bool(rows) and "title" in rows[0])  # last, where a narrow terminal may cut it
-        print(table([{key: row[key] for key in shown} for row in rows]))
+        print(fitted(rows, COLUMNS[what], max(80, shutil.get_terminal_size().columns)))
     for broken in (*registry.tasks().broken, *registry.methods().broken):
         print(f"\nleft out: {broken.name} ({broken.where}): {broken.reason}")
     return Exit.OK
@@ -94,6 +104,25 @@ def _studies() -> list[dict[str, Any]]:
     from bench import studies
 
     return [{"name": s.name, "question": s.question, "claims": list(s.claims)} for s in studies.all_studies().values()]
+
+
+def fitted(rows: list[dict[str, Any]], columns: Sequence[str], width: int) -> str:
+    """Those of the columns that fit into `width` letters as aligned text, the last one wrapped below itself."""
+    *others, last = columns
+    shown: list[str] = []
+    start = 0
+    for name in others:
+        wide = max([len(name), *(len(_text(row[name])) for row in rows)]) + 2
+        if start + wide + LEAST > width:
+            break
+        shown.append(name)
+        start += wide
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        first, *more = textwrap.wrap(_text(row[last]), width - start, break_long_words=False) or [""]
+        lines.append({name: row[name] for name in shown} | {last: first})
+        lines += [dict.fromkeys(shown, "") | {last: line} for line in more]
+    return table(lines)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from bench.cli.selection import add_places
 from bench.errors import Exit, UsageError, unknown
 from bench.launch import manifest
 from bench.launch.one import log_path
+from bench.launch.options import whole
 from bench.launch.status import Row, rows
 from bench.store import Store
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench logs`."""
     add_places(parser)
     parser.add_argument("cell", metavar="CELL", help="id, beginning of an id, or file name of a record")
-    parser.add_argument("--tail", type=int, default=None, metavar="N", help="only the last N lines")
+    parser.add_argument("--tail", type=whole, default=None, metavar="N", help="only the last N lines")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cli.options import to_path
 from bench.errors import BenchError, Exit, UsageError
 from bench.record import Record
 from bench.store import SIDECARS, Problem, Store, write_atomically
@@ -18,9 +19,9 @@ HELP = "copy the records of several stores into one; two different records of on
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench merge`."""
-    parser.add_argument("stores", nargs="+", type=Path, metavar="STORE", help="results folders to read")
+    parser.add_argument("stores", nargs="+", type=to_path, metavar="STORE", help="results folders to read")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="results folder to write, new or existing"
+        "--out", type=to_path, required=True, metavar="DIR", help="results folder to write, new or existing"
     )
 
 

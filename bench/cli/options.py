@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,12 @@ from bench.errors import UsageError
 from bench.plan import MAX_SEED
 
 
-def path(text: str) -> Path:
+def to_path(text: str) -> Path:
     """A file or folder; `~` is expanded here too, since a shell leaves it alone in `--out=~/x`."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from None
-
-
-def from_environment(variable: str, default: str) -> Path:
-    """The folder that an environment variable names, or `default`."""
-    return path(os.environ.get(variable) or default)
 
 
 def names(text: str) -> list[str]:

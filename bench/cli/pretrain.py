@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
+from bench.cli.options import to_path
 from bench.errors import UsageError
 
 HELP = "train the embedded vision backbone swin_micro on Fashion-MNIST and write its weights"
@@ -15,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench pretrain`."""
     parser.add_argument(
         "--output",
-        type=Path,
+        type=to_path,
         help="file to write (default: the weights that this package ships, where they are missing)",
     )
-    parser.add_argument("--data-dir", type=Path, help="folder that holds fashion-mnist/ (default: Debian's package)")
+    parser.add_argument("--data-dir", type=to_path, help="folder that holds fashion-mnist/ (default: Debian's package)")
     parser.add_argument("--epochs", type=int, default=10, help="passes over the 60,000 images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and flips (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="use only the first so many training images, for a trial")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import Exit, UsageError, unknown
+from bench import registry
+from bench.cli.options import add_list, refuse, to_path
+from bench.cli.selection import default_results
+from bench.errors import Exit, UsageError
 from bench.words import counted
 
 if TYPE_CHECKING:
@@ -25,14 +27,13 @@ HELP = "write a report of finished cells: markdown, tables (csv, tex), figures (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench report`."""
     add = parser.add_argument
-    results = Path(os.environ.get("BENCH_RESULTS") or "results")
-    add("--results-dir", type=Path, default=results, help="records (default: $BENCH_RESULTS or results)")
-    add("--out", type=Path, default=Path("reports/latest"), help="folder to write (default: %(default)s)")
-    add("--suite", nargs="+", metavar="SUITE", help="only these suites (default: all that have records)")
-    add("--study", metavar="NAME", help="the page of a study: its verdicts and what they rest on")
-    add("--size", default="quick", help="size of the study (default: %(default)s)")
+    add("--results-dir", type=to_path, default=None, metavar="DIR", help="records (default: $BENCH_RESULTS or results)")
+    add("--out", type=to_path, default=Path("reports/latest"), help="folder to write (default: %(default)s)")
+    add_list(parser, "--suite", "only these suites (default: all that have records)", "SUITE")
+    add("--study", metavar="NAME", help="the page of a study, by name or TOML file: its verdicts and what they rest on")
+    add("--size", type=str.lower, help="size of the study (default: quick)")
     add("--html", action="store_true", help="also write index.html, one page without outside files")
-    add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="compare two stores instead")
+    add("--compare", nargs=2, type=to_path, metavar=("A", "B"), help="compare two stores instead")
     add("--json", action="store_true", help="print what was written as JSON")
 
 
@@ -42,16 +43,16 @@ def run(args: argparse.Namespace) -> int:
     from bench.report.write import write
     from bench.store import Store
 
+    _refuse_in_vain(args)
+    folder = args.results_dir or default_results()
     catalogue = find_catalogue()
-    for suite in args.suite or ():
-        if suite not in catalogue.suites:
-            raise unknown("suite", suite, catalogue.suites)
+    suites = None if args.suite is None else registry.match("suite", args.suite, catalogue.suites)
     if args.study:
         from bench.report import study
 
-        store = Store(args.results_dir)
+        store = Store(folder)
         records, problems = store.scan()
-        page = study.build(args.study, args.size, records, store.curves, arrays_of(store), catalogue, args.results_dir)
+        page = study.build(args.study, args.size or "quick", records, store.curves, arrays_of(store), catalogue, folder)
         count = len(records)
     elif args.compare:
         from bench.report.compare import compare
@@ -61,13 +62,13 @@ def run(args: argparse.Namespace) -> int:
             if not store.folder.is_dir():
                 raise UsageError(f"{store.folder} is no folder: --compare expects two results folders")
         (a, a_problems), (b, b_problems) = (store.scan() for store in stores)
-        page = compare(a, b, [str(f) for f in args.compare], [*a_problems, *b_problems], catalogue, args.suite)
+        page = compare(a, b, [str(f) for f in args.compare], [*a_problems, *b_problems], catalogue, suites)
         count, problems = len(a) + len(b), [*a_problems, *b_problems]
     else:
-        store = Store(args.results_dir)
+        store = Store(folder)
         records, problems = store.scan()
         count = len(records)
-        page = build(records, problems, store.curves, catalogue, args.suite, args.results_dir, arrays_of(store))
+        page = build(records, problems, store.curves, catalogue, suites, folder, arrays_of(store))
     files = write(page, args.out, html=args.html)
     if args.json:
         names = {"tables": [t.name for t in page.tables()], "figures": [d.name for d in page.drawings()]}
@@ -80,6 +81,16 @@ def run(args: argparse.Namespace) -> int:
     made = f"{counted(len(page.tables()), 'table')} and {counted(len(page.drawings()), 'figure')} of {counted(count, 'record')}"
     print(f"{made}: {', '.join(str(f) for f in files)}")
     return Exit.OK
+
+
+def _refuse_in_vain(args: argparse.Namespace) -> None:
+    """UsageError for options that the page asked for has no use for."""
+    if args.compare:
+        refuse(args, ["study", "size", "results_dir"], "--compare reads the two stores that it names, and no study")
+    elif args.study:
+        refuse(args, ["suite"], "the tasks on the page of a study are those of the study")
+    else:
+        refuse(args, ["size"], "sizes are those of a study: say --study NAME too")
 
 
 def arrays_of(store: Store) -> ArraysOf:
@@ -98,7 +109,6 @@ def arrays_of(store: Store) -> ArraysOf:
 
 def find_catalogue() -> Catalogue:
     """Suites, titles and published backbones of the tasks that are here."""
-    from bench import registry
     from bench.report.frame import Catalogue
 
     tasks = registry.tasks().items

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import data, registry, studies
-from bench.cli.options import add_list, from_environment, given, path, refuse, seeds, values_once
+from bench.cli.options import add_list, given, refuse, seeds, to_path, values_once
 from bench.errors import UsageError
 from bench.plan import PROFILES, RETRY, Cell, Places, Selection, cells, split_roles
 from bench.protocols import PROTOCOLS
@@ -30,14 +32,18 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def add_data_dir(group: Any) -> None:
     """`--data-dir`, of a parser or a group."""
-    group.add_argument("--data-dir", type=path, default=data.default_dir(), metavar="DIR",
+    group.add_argument("--data-dir", type=to_path, default=data.default_dir(), metavar="DIR",
                        help="data files (default: $BENCH_DATA or data)")  # fmt: skip
+
+
+def default_results() -> Path:
+    """`$BENCH_RESULTS`, or `results`."""
+    return to_path(os.environ.get("BENCH_RESULTS") or "results")
 
 
 def add_results_dir(group: Any) -> None:
     """`--results-dir`."""
-    default = from_environment("BENCH_RESULTS", "results")
-    group.add_argument("--results-dir", type=path, default=default, metavar="DIR",
+    group.add_argument("--results-dir", type=to_path, default=default_results(), metavar="DIR",
                        help="records (default: $BENCH_RESULTS or results)")  # fmt: skip
 
 
@@ -127,7 +133,7 @@ def _of_study(found: Sequence[Cell], args: argparse.Namespace) -> list[Cell]:
     where = f"in study {args.study}, size {args.size or 'quick'}"
 
     def left(kind: str, patterns: Sequence[str] | None, of: Sequence[str]) -> set[str]:
-        return set(of) if patterns is None else set(registry.match(f"{kind} {where}:", patterns, dict.fromkeys(of)))
+        return set(of) if patterns is None else set(registry.match(f"{kind} {where}", patterns, dict.fromkeys(of)))
 
     suites = registry.suites()
     in_suites = [task for suite in registry.match("suite", args.suite or (), suites) for task in suites[suite]]

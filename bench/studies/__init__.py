@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from bench import data, plan, registry, settings
-from bench.errors import unknown
 from bench.plan import Cell, Selection
 from bench.record import Record
 from bench.studies.study import Arm, Rule, Size, Study, read, where
@@ -31,9 +30,7 @@ def find(name: str) -> Study:
     """The study of that name, in any case, or in the TOML file that is named; UsageError if there is none."""
     if name.endswith(".toml"):
         return read(Path(name).expanduser())
-    if name.casefold() not in all_studies():
-        raise unknown("study", name, all_studies())
-    return all_studies()[name.casefold()]
+    return all_studies()[registry.one("study", name, all_studies())]
 
 
 def cells_of(
