@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import UsageError
 
 EXECUTORS = ("inline", "local", "slurm")
-USED_BY = {"jobs": ("local",), "watchdog": ("local", "slurm")}
+USED_BY = {"wait": EXECUTORS, "jobs": ("local",), "watchdog": ("local", "slurm")}
 """Option -> the executors that use it; the others are Slurm's."""
 
 
