@@ -305,8 +305,8 @@ def _determinism(cell: Cell, runtime: Mapping[str, Any]) -> Iterator[None]:
     """Torch's global random state and switches as the cell wants them, put back afterwards."""
     deterministic = bool(runtime.get("trainer.deterministic", True))
     before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    cudnn_tf32 = torch.backends.cudnn.allow_tf32
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else []):
+    device, tf32 = machine.choose_device(str(runtime.get("trainer.device", "auto"))), torch.backends.cudnn.allow_tf32
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(torch_seed(cell.seed, "global"))
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
         try:
@@ -314,7 +314,7 @@ def _determinism(cell: Cell, runtime: Mapping[str, Any]) -> Iterator[None]:
         finally:
             torch.use_deterministic_algorithms(before[0])
             torch.set_float32_matmul_precision(before[1])
-            torch.backends.cudnn.allow_tf32 = cudnn_tf32
+            torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 A cell's `overrides` say what happens: `fake.steps` and `fake.pause` (seconds per step), and `fake.do`, one of `fail`,
 `die` (kills its process), `die_once`, `hang`, `gpu` (its
-record says which it was given). Its score depends on every step, so that a lost or repeated step
+record says which it was given), `poison` (fails, and its process can use its GPU no more). Its score depends on every step, so that a lost or repeated step
 shows; a checkpoint is written after each step.
 """
 
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from bench.plan import Cell
 from bench.store import Store, write_atomically
@@ -87,8 +88,21 @@ def _misbehave(do, work, step):
         raise ValueError("this cell fails")
     if step == 1 and (do == "die" or (do == "die_once" and attempts_of(work) == 1)):
         os.kill(os.getpid(), signal.SIGKILL)
+    if step == 1 and do == "poison":
+        sys.modules["torch"] = SimpleNamespace(
+            cuda=SimpleNamespace(is_initialized=lambda: True, synchronize=_assertion)
+        )
+        _assertion()
     if step == 1 and do == "hang":
         time.sleep(3600)
+
+
+def _assertion():
+    raise Poisoned("CUDA error: device-side assert triggered")
+
+
+class Poisoned(RuntimeError, ValueError):
+    """What torch raises, for `run` a failure of the cell."""
 
 
 def failure_record(cell, places, runtime, status, error, command=""):

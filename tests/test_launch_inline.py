@@ -200,6 +200,17 @@ def test_an_unwritable_store_is_named_and_the_others_go_on(tmp_path, monkeypatch
     assert "No space left" in outcome.failed[0].message
 
 
+def test_a_cell_that_takes_the_gpu_down_takes_no_other_along(tmp_path, monkeypatch):
+    """After a device-side assert every call of the process fails: the rest is not begun, and nothing is recorded of it."""
+    monkeypatch.setitem(sys.modules, "torch", None)  # put back afterwards
+    cells = [make_cell(0), make_cell(1, do="poison"), make_cell(2)]
+    outcome = run_cells(tmp_path, *cells)
+    assert [r.outcome for r in outcome.results] == ["done", "failed", "skipped"]
+    assert "run the same command again" in outcome.results[2].message
+    assert [r.cell for r in outcome.unfinished] == cells[1:]
+    assert not Store(tmp_path / "results").work(cells[2].id).exists()
+
+
 def test_progress_is_written_for_status(tmp_path):
     seen = []
     reporter = Reporter(tmp_path, seen.append)

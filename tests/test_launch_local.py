@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.errors import SetupError
 from bench.launch import claim, local
 from bench.launch.display import Silent
 from bench.launch.one import log_path, works
@@ -74,6 +75,33 @@ def test_gpus_and_threads_are_shared_out(monkeypatch):
     assert {env["OMP_NUM_THREADS"] for env in given} == {"2"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert local.gpus_here() == []
+
+
+def test_a_cell_that_takes_the_gpu_down_ends_its_worker_and_no_other_cell(tmp_path):
+    cells = [make_cell(0, do="poison"), make_cell(1), make_cell(2)]
+    results = run_cells(tmp_path, *cells, jobs=1)
+    assert [r.outcome for r in results] == ["failed", "done", "done"]
+    hosts = [r.record["host"] for r in results]  # the stand-in writes its process id there
+    assert hosts[0] != hosts[1] == hosts[2]
+    assert [r.record["attempts"] for r in results] == [1, 1, 1]
+
+
+def test_cells_on_the_cpu_never_see_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    job = dataclasses.replace(job_in(tmp_path), runtime={"trainer.device": "cpu"})
+    (result,) = local.run(works([make_cell(0, do="gpu")], job.store), job, Silent(), 1, 60.0)
+    assert result.record["device"] == ""
+
+
+def test_a_driver_that_does_not_answer_is_said(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(local, "DRIVER_SECONDS", 0.1)
+    with pytest.raises(SetupError, match="nvidia-smi does not answer"):
+        local.gpus_here()
 
 
 def test_gpus_are_counted_without_torch(monkeypatch, tmp_path):

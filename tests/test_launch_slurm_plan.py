@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench import cli, cost
 from bench.errors import SetupError, UsageError
-from bench.launch import manifest, profile, queue, resources, sbatch, slurm, status
+from bench.launch import element, manifest, profile, queue, resources, sbatch, slurm, status
 from bench.launch.array import Array, arrays, share
 from bench.launch.claim import acquire
 from bench.launch.element import CellJob
@@ -320,6 +323,60 @@ def test_parameters_are_those_that_submitit_knows():
     chosen = sbatch.parameters(Array(LARGE, ((Work(make_cell(0)),),), 245, 1), own, "n", "afterany:3")
     assert set(chosen) <= set(_get_default_parameters())
     assert isinstance(chosen["time"], int)
+
+
+def hanging(tmp_path, monkeypatch, *names: str) -> None:
+    """Let commands of Slurm never answer."""
+    for name in names:
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+
+def test_slurm_commands_that_hang_are_not_waited_for(tmp_path, monkeypatch):
+    hanging(tmp_path, monkeypatch, "squeue", "scancel", "scontrol", "sbatch", "srun")
+    monkeypatch.setattr(queue, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(sbatch, "SBATCH_SECONDS", 0.3)
+    assert queue.squeue() is None
+    assert queue.max_array_size() == 1001
+    with pytest.raises(SetupError, match="scancel does not answer"):
+        queue.scancel(["1"])
+    job, store = job_in(tmp_path), Store(tmp_path / "results")
+    monkeypatch.setattr(slurm, "_answering", dict)
+    with pytest.raises(sbatch.Unanswered, match="run the same command again"):
+        slurm.submit(some(2), job, LaunchOptions(quiet=True, time=15, gpus=0, cpus=1, memory_gb=1))
+    assert {row.detail for row in status.rows(store)} == {"its submission did not finish; run it again"}
+
+
+def test_cells_on_the_cpu_ask_slurm_for_no_gpu(tmp_path):
+    cell = Cell("ecg", "vanilla", "roberta_base", 0, "published")
+    for device, gpus in (("auto", 1), ("cpu", 0)):
+        job = replace(job_in(tmp_path), runtime={"trainer.device": device})
+        (array,) = slurm.submission([Work(cell)], job, LaunchOptions(), 11).arrays
+        assert array.needs.gpus == gpus
+
+
+def run_poisoned(job: Job, todo: list[Work], requeued) -> None:
+    import submitit
+
+    job_environment = SimpleNamespace(
+        name=lambda: "local", job_id="1", paths=SimpleNamespace(folder=job.results_dir),
+        _requeue=lambda _: requeued.write_text("yes"),
+    )  # fmt: skip
+    submitit.JobEnvironment = lambda: job_environment
+    element.REQUEUE_SECONDS = 0.0
+    element.run_element(CellJob(tuple(json.dumps(w.to_dict()) for w in todo), json.dumps(asdict(job)), "", 0o22, 0.0))
+
+
+def test_a_cell_that_takes_the_gpu_down_sends_the_others_of_its_job_to_a_fresh_process(tmp_path):
+    job, cells = job_in(tmp_path), [make_cell(0, do="poison"), make_cell(1)]
+    todo = [Work(cell) for cell in cells]
+    process = multiprocessing.get_context("fork").Process(target=run_poisoned, args=(job, todo, tmp_path / "requeued"))
+    process.start()
+    process.join()
+    assert process.exitcode == 1
+    assert (tmp_path / "requeued").exists()
+    assert [record["status"] for record in job.store.scan()[0]] == ["failed"]
 
 
 @pytest.mark.parametrize("here, said", [(None, "no sbatch here"), ("/usr/bin/x", "squeue does not answer")])

@@ -104,7 +104,13 @@ def _devices() -> Iterator[Finding]:
         yield Finding("gpu", "missing", "none here", "the quick suite runs on a CPU; published recipes want a GPU")
         return
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        yield Finding(
+            "gpu", "broken", "nvidia-smi does not answer", "a driver that answers: ask whoever runs this machine"
+        )
+        return
     if done.returncode or not done.stdout.strip():
         reason = (done.stderr or done.stdout).strip().splitlines()
         cure = "a driver that answers: ask whoever runs this machine"

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bench import beside, streams
-from bench.launch.one import Job, Result, Work, log_path, record_failure, run_one
+from bench.launch.one import Job, Result, Work, gpu_is_lost, log_path, record_failure, run_one
 
 REQUEUE_SECONDS = 120.0
 """How long Slurm may take to end a job that it was told to requeue (KillWait is 30 s by default)."""
@@ -101,6 +101,8 @@ def _run_all(cells: CellJob) -> list[str]:
             sys.exit(1)
         said.append(f"{work.cell.id} {work.cell}: {result.outcome} {result.message}".rstrip())
         print(said[-1], flush=True)
+        if more and gpu_is_lost():
+            _leave(environment, more)
     return said
 
 
@@ -111,14 +113,18 @@ def _run(work: Work, job: Job, environment: Any, watchdog: float, more: bool) ->
         with log_path(job.store, work.cell.id).open("a") as log:
             faulthandler.dump_traceback(log, all_threads=True)
         record_failure(work.cell, job, "lost", Hung(f"no progress for {watchdog:g} s; `bench logs` shows where it was"))
-        if more:
-            # The other cells go on in a fresh process. Slurm ends this one: leaving before it does counts as a failure.
-            environment._requeue(0)
-            time.sleep(REQUEUE_SECONDS)
-        os._exit(1)
+        _leave(environment, more)
 
     with _watched(watchdog, hung) as fed:
         return run_one(work, job, fed, slurm_job=slurm_job, log=True)
+
+
+def _leave(environment: Any, more: bool) -> NoReturn:
+    """End this process, which is of no use any more; the element's other cells go on in a fresh one."""
+    if more:
+        environment._requeue(0)
+        time.sleep(REQUEUE_SECONDS)  # Slurm ends this process: leaving before it does counts as a failure
+    os._exit(1)
 
 
 @contextlib.contextmanager

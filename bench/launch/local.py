@@ -23,12 +23,14 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.beside import same_code
+from bench.errors import SetupError
 from bench.launch.display import Display
 from bench.launch.one import Job, Result, Work, record_failure
 
 TRIES = 2
 INTERRUPT_SECONDS = 30.0
 """How long a worker may take to leave after an interrupt before it is killed."""
+DRIVER_SECONDS = 60.0
 
 
 def gpus_here() -> list[str]:
@@ -38,15 +40,24 @@ def gpus_here() -> list[str]:
         return [part.strip() for part in visible.split(",") if part.strip()]
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=DRIVER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise SetupError(
+            "nvidia-smi does not answer: use --set trainer.device=cpu, or a machine whose driver does"
+        ) from None
     return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def environment(slot: int, slots: int) -> dict[str, str]:
-    """What the worker in a slot gets: this process's code, and its share of GPUs and CPU threads."""
+def environment(slot: int, slots: int, on_cpu: bool = False) -> dict[str, str]:
+    """What the worker in a slot gets: this process's code, and its share of GPUs (none `on_cpu`) and CPU threads."""
     env = {**os.environ, **same_code()}
-    gpus = gpus_here()
-    if gpus:
+    gpus = [] if on_cpu else gpus_here()
+    if on_cpu:
+        env["CUDA_VISIBLE_DEVICES"] = ""
+    elif gpus:
         env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     threads = str(max(1, len(os.sched_getaffinity(0)) // slots))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -82,6 +93,8 @@ class Slot:
         while True:
             event = self._next()
             if "outcome" in event:
+                if event["leaves"]:
+                    self.close()
                 return event["outcome"], event["message"]
             show.update(work.cell.id, event["progress"])
 
@@ -164,7 +177,7 @@ class Pool:
             self._queue.put(work)
         self._job, self._show = job, show
         slots = max(1, min(jobs, len(todo)))
-        self.slots = [Slot(environment(i, slots), watchdog) for i in range(slots)]
+        self.slots = [Slot(environment(i, slots, job.on_cpu), watchdog) for i in range(slots)]
         self.results: list[Result] = []
         self.stopped = threading.Event()
         self.crashed: list[BaseException] = []

@@ -58,6 +58,11 @@ class Job:
         return cls(*folders, dict(runtime), command=command)
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether no cell may touch a GPU."""
+        return self.runtime.get("trainer.device") == "cpu"
+
+    @property
     def store(self) -> Store:
         return Store(self.results_dir)
 
@@ -174,6 +179,18 @@ def ended(cell: Cell, record: Record) -> Result:
         return Result(cell, "done", score_line(record), record)
     error = record["error"] or {}
     return Result(cell, record["status"], f"{error.get('type', '')}: {error.get('message', '')}".strip(": "), record)
+
+
+def gpu_is_lost() -> bool:
+    """Whether this process can use its GPU no more: after a device-side assert every call fails until it ends."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def score_line(record: Record) -> str:

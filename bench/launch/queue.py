@@ -29,6 +29,7 @@ OF_SLURM = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SQUEUE_", "SCANCEL_", "SCO
 OF_A_JOB = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 KEPT = ("SLURM_CONF", "SLURM_JWT", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 """Which cluster, as whom, and the places that a user's own start-up file names: no allocation sets these."""
+ANSWER_SECONDS = 120.0
 JOB_ID = re.compile(r"\d{1,12}(_\d{1,9})?")
 _ENDED = re.compile("already complet|Invalid job id")
 """What scancel answers to a job that has ended since it was seen: just what was wanted."""
@@ -90,7 +91,9 @@ def squeue() -> dict[str, Entry] | None:
 
 
 def _call(command: Sequence[str], check: bool) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120, check=check)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment(), timeout=ANSWER_SECONDS, check=check
+    )
 
 
 def max_array_size() -> int:
@@ -113,7 +116,10 @@ def scancel(jobs: Sequence[str]) -> None:
             raise ValueError(f"{job!r} is no job id")
     for start in range(0, len(jobs), 400):
         command = ["scancel", *jobs[start : start + 400]]
-        done = _call(command, check=False)
+        try:
+            done = _call(command, check=False)
+        except subprocess.TimeoutExpired:
+            raise SetupError("scancel does not answer; `bench status` says what still runs") from None
         problems = [line for line in done.stderr.splitlines() if not _ENDED.search(line)]
         if done.returncode and problems:
             raise SetupError(f"not all jobs were cancelled: {problems[0]} (`bench status` says what still runs)")

@@ -6,10 +6,12 @@ import contextlib
 import getpass
 import os
 import shlex
+import signal
 import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bench.beside import same_code
 from bench.errors import SetupError, UsageError
@@ -17,6 +19,8 @@ from bench.launch import queue
 from bench.launch.array import Array
 from bench.launch.element import CellJob
 from bench.launch.profile import SlurmOptions
+
+SBATCH_SECONDS = 300.0
 
 REPLACES = {
     "mem-per-cpu": "mem",
@@ -62,6 +66,10 @@ def _exports(threads: int) -> str:
     return " ".join(["export", *(f"{name}={shlex.quote(value)}" for name, value in values.items())])
 
 
+class Unanswered(SetupError):
+    """sbatch did not answer: nobody knows whether it took the jobs."""
+
+
 def submit_array(callables: Sequence[CellJob], folder: Path, chosen: Mapping[str, Any], requeues: int) -> list[str]:
     """One sbatch call; the job ids of the elements. SetupError with what sbatch says, if it refuses."""
     import submitit
@@ -75,15 +83,39 @@ def submit_array(callables: Sequence[CellJob], folder: Path, chosen: Mapping[str
             f"this version of submitit ({submitit.__version__}) does not take our parameters: {error}"
         ) from None
     try:
-        with _outside_of_any_job():
+        with _outside_of_any_job(), _patience(SBATCH_SECONDS):
             return [str(job.job_id) for job in executor.submit_array(callables)]
-    except (FailedJobError, FailedSubmissionError) as error:
+    except (FailedJobError, FailedSubmissionError, TimeoutError) as error:
+        if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+            raise Unanswered(
+                f"sbatch has not answered within {SBATCH_SECONDS:g} s. Whether it took the jobs, `bench status` says when "
+                "Slurm answers again; then run the same command again for the rest"
+            ) from None
         for loose in folder.glob("*.pkl"):
             loose.unlink(missing_ok=True)
         raise SetupError(
             f"sbatch refused: {str(error).strip()}. Arrays submitted before go on (`bench status`); correct the "
             "options or the Slurm profile and run the same command again for the rest"
         ) from None
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError when the block takes longer; submitit, which has no limit of its own, then kills its sbatch."""
+
+    def over(*_: Any) -> NoReturn:
+        raise TimeoutError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

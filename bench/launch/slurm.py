@@ -12,7 +12,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bench.launch.one import Job, Result, Work, ended
 from bench.launch.options import LaunchOptions
 from bench.launch.profile import SlurmOptions
 from bench.launch.resources import Needs, needs
+from bench.plan import Cell
 from bench.words import counted
 
 WAIT_SECONDS = 10.0
@@ -55,7 +56,7 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
         cell = work.cell
         kind = (cell.task, cell.method, cell.backbone, cell.profile, cell.overrides)
         if kind not in estimates:
-            estimates[kind] = needs(cell, speeds)
+            estimates[kind] = _needs(cell, speeds, job)
         need = estimates[kind]
         own = gpu if (need.gpus if gpu.gpus is None else gpu.gpus) else cpu
         final = Needs(
@@ -68,6 +69,11 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
     size = max_array_size or queue.max_array_size()
     packed = {True: gpu.pack_minutes, False: cpu.pack_minutes}
     return Submission(arrays(grouped, size, gpu.array_parallelism, packed), gpu, cpu)
+
+
+def _needs(cell: Cell, speeds: Sequence[cost.Speed], job: Job) -> Needs:
+    need = needs(cell, speeds)
+    return replace(need, gpus=0) if job.on_cpu else need
 
 
 def describe(what: Submission) -> str:
@@ -188,6 +194,8 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
             chosen = sbatch.parameters(array, own, written.job_name(index), after)
             try:
                 jobs = sbatch.submit_array(callables, written.folder(index), chosen, own.requeues)
+            except sbatch.Unanswered:
+                raise
             except SetupError as error:
                 written.refused(index, str(error).partition(". ")[0])
                 raise

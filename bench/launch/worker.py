@@ -20,7 +20,7 @@ from typing import Any
 
 from bench import signals, streams
 from bench.launch.local import INTERRUPT_SECONDS
-from bench.launch.one import Job, Work, run_one
+from bench.launch.one import Job, Work, gpu_is_lost, run_one
 
 
 def main() -> int:
@@ -41,7 +41,10 @@ def main() -> int:
             for request in _requests():
                 work, job = Work.from_dict(request["work"]), Job(**request["job"])
                 result = run_one(work, job, lambda event: send({"progress": dict(event)}), log=True)
-                send({"outcome": result.outcome, "message": result.message})
+                lost = gpu_is_lost()
+                send({"outcome": result.outcome, "message": result.message, "leaves": lost})
+                if lost:
+                    break  # the next cell gets a fresh process
     except KeyboardInterrupt:
         return 130
     return 0
