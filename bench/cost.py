@@ -22,6 +22,13 @@ SHIPPED = Path(__file__).parent.parent / "results" / "quick"
 """Records of the suite `quick` that a checkout of this project brings."""
 
 
+READ = (
+    *("status", "device", "driver", "task", "method", "backbone", "profile", "settings", "data"),
+    *("seconds_stage1", "seconds_stage2", "seconds_total"),
+)
+"""Keys of a record that tell what its cell took."""
+
+
 @dataclass(frozen=True)
 class Speed:
     """What one finished cell took."""
@@ -98,16 +105,20 @@ def human(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def speed_of(record: Record) -> Speed:
-    """What the finished cell of a record took."""
+def speed_of(record: Record) -> Speed | None:
+    """What the finished cell of a record took; None where it does not say all of it."""
+    epochs, train = record["settings"].get("trainer.epochs"), record["data"].get("sizes", {}).get("train")
+    seconds = [record[f"seconds_{part}"] for part in ("stage1", "stage2", "total")]
+    if not all(isinstance(number, (int, float)) for number in (epochs, train, *seconds)):
+        return None
     return Speed(
         device=record["device"],
         task=record["task"],
         method=record["method"],
         backbone=record["backbone"],
         profile=record["profile"],
-        epochs=record["settings"]["trainer.epochs"],
-        train=record["data"]["sizes"]["train"],
+        epochs=epochs,
+        train=train,
         seconds_stage1=record["seconds_stage1"],
         seconds_stage2=record["seconds_stage2"],
         seconds_other=record["seconds_total"] - record["seconds_stage1"] - record["seconds_stage2"],
@@ -118,6 +129,8 @@ def speed_of(record: Record) -> Speed:
 def remember(record: Record, store: Store) -> None:
     """Keep the speed of a finished cell."""
     speed = speed_of(record)
+    if speed is None:
+        return
     key = (speed.device, speed.task, speed.method, speed.backbone, speed.profile)
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     write_atomically(_folder(store) / f"{name}.json", json.dumps(asdict(speed)).encode())
@@ -126,7 +139,8 @@ def remember(record: Record, store: Store) -> None:
 def measured(store: Store) -> list[Speed]:
     """Every speed known to a store; files of another layout are passed over (they only inform an estimate)."""
     if not _folder(store).is_dir():
-        return [speed_of(record) for record in store.scan()[0] if record["status"] == "done"]
+        done = (record for record in store.scan(READ)[0] if record["status"] == "done")
+        return [speed for record in done if (speed := speed_of(record)) is not None]
     out = []
     for path in sorted(_folder(store).glob("*.json")):
         try:
@@ -138,6 +152,8 @@ def measured(store: Store) -> list[Speed]:
 
 def of_plan(cells: Sequence[plan.Cell], store: Store) -> Cost:
     """The cost of cells by what ran with this store; where that says nothing, by the records that the project brings."""
+    if not cells:
+        return estimate(cells, [])
     here = estimate(cells, measured(store))
     if here.by_cell or not SHIPPED.is_dir():
         return here

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
 
 
+def open_file(path: Path, most: int) -> io.BufferedReader:
+    """`path`, open for reading; ValueError for a link, a folder, a pipe, a device, and for more than `most` bytes."""
+    return os.fdopen(_open(path, most), "rb")
+
+
 def read_file(path: Path, most: int) -> bytes:
-    """The content of `path`; ValueError for a link, a folder, a pipe, a device, and for more than `most` bytes."""
+    """The content of `path`; errors as of `open_file`."""
+    handle = _open(path, most)
+    try:
+        return os.read(handle, os.fstat(handle).st_size)
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path, most: int) -> int:
+    """The descriptor of a file that has passed."""
     try:
         # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -19,13 +34,10 @@ def read_file(path: Path, most: int) -> bytes:
         if error.errno == errno.ENXIO:
             raise ValueError("is no regular file") from None
         raise
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("is no regular file")
-        if found.st_size > most:
-            raise ValueError(f"has {found.st_size:,} bytes, expected at most {most:,}")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(most)
-    finally:
-        os.close(handle)
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_size <= most:
+        return handle
+    os.close(handle)
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("is no regular file")
+    raise ValueError(f"has {found.st_size:,} bytes, expected at most {most:,}")

@@ -14,10 +14,12 @@ AnyText = Annotated[Any, Rule("text", lambda v: isinstance(v, str))]
 Count = Annotated[int, Rule("0 or more", lambda v: v >= 0)]
 
 
-def _is_setting(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_setting, value))
+def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool) or PLAIN[float].holds(value) or PLAIN[str].holds(value)
+
+
+def _is_setting(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, list) else _is_plain(value)
 
 
 Setting = Annotated[Any, Rule("a setting: true, false, null, a number, text, or a list of them", _is_setting)]

@@ -12,6 +12,7 @@ from bench.plan import Cell, Places
 from bench.record import Record
 from bench.settings import Settings
 from bench.store import Store
+from bench.words import say
 from tasks.contract import Data, DataError, Request, Task
 from tasks.files.fingerprint import fingerprint
 from tasks.files.generated import origin_of
@@ -33,7 +34,7 @@ def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: R
     print_ = fingerprint(files, loaded.members)
     _refuse_other_data(draft, Store(places.results_dir), print_, files)
     for text in loaded.notes.get("warnings", ()):
-        print(f"warning: {task.name}: {text}", file=sys.stderr, flush=True)
+        say(f"warning: {task.name}: {text}", sys.stderr)
     draft["data"] = {
         "fingerprint": print_,
         "verification": verification(task, paths, places.data_dir) if official else {},
@@ -82,7 +83,9 @@ def _earlier(draft: Record, store: Store) -> Iterator[Record]:
             record = store.read(path)
         except (ValueError, OSError):
             continue  # `scan` and `bench doctor` report it
-        same = all(record[key] == draft[key] for key in ("task", "origin", "profile"))
+        same = (
+            all(record[key] == draft[key] for key in ("task", "origin", "profile")) and "fingerprint" in record["data"]
+        )
         same = same and record["settings"].get("data.samples") == draft["settings"]["data.samples"]
         same = same and record["code"].get("task") == draft["code"]["task"]
         if same and record["status"] == "done" and record["id"] != draft["id"]:

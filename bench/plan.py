@@ -19,7 +19,7 @@ from bench import data, protocols, registry, settings
 from bench.errors import UsageError, unknown
 from bench.here import what_is_here
 from bench.record import Record
-from bench.store import Store
+from bench.store import Problem, Store
 
 
 @dataclass(frozen=True)
@@ -281,12 +281,22 @@ RETRY = ("failed", "diverged", "out_of_memory", "timeout", "lost", "stale", "all
 """What `--retry` may name; `failed` means every status but done."""
 
 
-def plan(chosen: Sequence[Cell], store: Store) -> list[Planned]:
-    """Each cell with its status in the store; reads each record once."""
-    present = {path.name for path in store.files()}
+READ = ("id", "status", "code", "settings", "analysis")
+"""Keys of a record that tell whether its cell is done."""
+
+
+def plan(chosen: Sequence[Cell], store: Store, aside: list[Problem] | None = None) -> list[Planned]:
+    """Each cell with its status in the store, whose records are reduced to `READ`.
+
+    A cell whose file cannot be read counts as missing, and the file joins `aside`.
+    """
+    found, problems = store.scan(READ, {store.path(cell.key()).name for cell in chosen})
+    records = {record["id"]: record for record in found}
+    if aside is not None:
+        aside += problems
     out = []
     for cell in chosen:
-        record = store.get(cell.key()) if f"{store.stem(cell.key())}.json" in present else None
+        record = records.get(cell.id)
         if record is None:
             out.append(Planned(cell, "missing"))
         else:

@@ -6,7 +6,6 @@ deeper. `check` refuses what does not fit, so that neither a bug nor an edited f
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import typing
 from collections.abc import Mapping
@@ -117,31 +116,29 @@ RECORD: Mapping[str, Key] = {
 
 
 CHECKS = {name: checker(key.kind) for name, key in RECORD.items()}
+COMMON = RECORD.keys() - {"id", "start", "end", "metrics", "metrics_last", "error", "analysis", "sidecars"}
+"""Keys whose texts and objects many records have in common."""
+OPTIONAL = frozenset(name for name, key in RECORD.items() if key.optional)
 
 
 class Shared:
-    """Parts of the records read so far; equal ones become one object.
+    """Texts and objects of the records read so far; equal ones become one.
 
     Thousands of records have a few dozen different settings, packages and machines: each is checked and kept once.
     """
 
     def __init__(self) -> None:
-        self._parts: dict[Any, Any] = {}
+        self._parts: dict[str, dict[str | bytes, Any]] = {name: {} for name in COMMON}
 
     def __call__(self, name: str, value: Any) -> Any:
         """The checked part that equals `value`, which stands at the key `name`; ValueError if it does not fit."""
-        if isinstance(value, dict):
-            # Version 2 has no references, so equal values have equal bytes; 1, 1.0 and True have different ones.
-            key: Any = (name, hashlib.blake2b(marshal.dumps(value, 2), digest_size=16).digest())
-        elif isinstance(value, str):
-            key = (name, value)
-        else:
+        # Version 2 has no references, so equal values have equal bytes; 1, 1.0 and True have different ones.
+        key = value if isinstance(value, str) else marshal.dumps(value, 2)
+        parts = self._parts[name]
+        if key not in parts:
             CHECKS[name](value, name)
-            return value
-        if key not in self._parts:
-            CHECKS[name](value, name)
-            self._parts[key] = value
-        return self._parts[key]
+            parts[key] = value
+        return parts[key]
 
 
 def check(record: Any, shared: Shared | None = None) -> None:
@@ -156,13 +153,13 @@ def check(record: Any, shared: Shared | None = None) -> None:
         raise ValueError("no schema number: not a record of this project")
     if schema > SCHEMA:
         raise ValueError(f"schema {schema} is newer than this version's {SCHEMA}: update the project to read it")
-    for name, key in RECORD.items():
-        if name not in record and not key.optional:
+    for name, fits in CHECKS.items():
+        value = record.get(name)
+        if value is None and name in OPTIONAL:
+            record[name] = None
+        elif value is None and name not in record:
             raise ValueError(f"key {name!r} is missing")
-        value = record.setdefault(name, None)
-        if value is None and key.optional:
-            continue
-        if shared is None:
-            CHECKS[name](value, name)
-        else:
+        elif shared is not None and name in COMMON and isinstance(value, (str, dict)):
             record[name] = shared(name, value)
+        else:
+            fits(value, name)

@@ -34,7 +34,9 @@ def _is_text(value: Any) -> bool:
 
 
 PLAIN: Mapping[Any, Rule] = {
-    int: Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool) and abs(v) <= LARGEST_INT),
+    int: Rule(
+        "a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool) and -LARGEST_INT <= v <= LARGEST_INT
+    ),
     float: Rule(
         "a number", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= LARGEST_FLOAT
     ),

@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bench.errors import SetupError
 from bench.files import read_file
@@ -33,13 +33,14 @@ LARGEST_RECORD, LARGEST_CURVES = 16 << 20, 256 << 20
 """Bytes. A record is some 10 kB, curves some 150 bytes an epoch."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that at any moment either the old file or the whole new one is there."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path` at the end: at any moment either the old or the whole new one is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as handle:
-            handle.write(data)
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
@@ -53,6 +54,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` as `replacing` does."""
+    with replacing(path) as handle:
+        handle.write(data)
 
 
 def to_json(value: Any) -> bytes:
@@ -133,28 +140,34 @@ class Store:
 
     def files(self) -> Iterator[Path]:
         """Every file that should be a record."""
+        return (self.folder / name for name in self._names())
+
+    def _names(self) -> list[str]:
         if not self.folder.is_dir():
-            return
+            return []
         with os.scandir(self.folder) as entries:
             names = sorted(e.name for e in entries if e.name.endswith(".json") and not e.name.startswith("."))
-        for name in names:
-            if not name.endswith(SIDECARS):
-                yield self.folder / name
+        return [name for name in names if not name.endswith(SIDECARS)]
 
-    def scan(self, keys: Collection[str] | None = None) -> tuple[list[Record], list[Problem]]:
-        """All records, and all files that are not readable ones.
+    def scan(
+        self, keys: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> tuple[list[Record], list[Problem]]:
+        """All records, and all files that are not readable ones; with `names` only of files that are called so.
 
         With `keys` a record is reduced to them: of many thousands, that decides the memory. What several records have in
         common (settings, packages, ...) is one object in all of them, so nothing in them may be changed.
         """
         records, problems, shared = [], [], Shared()
-        for path in self.files():
+        for name in self._names():
+            if names is not None and name not in names:
+                continue
+            path = self.folder / name
             try:
                 record = self.read(path, shared)
             except (ValueError, OSError) as error:
                 problems.append(Problem(path, str(error)))
                 continue
-            records.append(record if keys is None else {key: record[key] for key in keys})
+            records.append(record if keys is None else _reduced(record, keys))
         return records, problems
 
     def delete(self, record: Mapping[str, Any]) -> None:
@@ -174,14 +187,26 @@ class Store:
             )
 
 
+def _reduced(record: Record, keys: Collection[str]) -> Record:
+    """A record with some of its keys; of an error the traceback and the log are left out, too."""
+    kept = {key: record[key] for key in keys}
+    if kept.get("error"):
+        kept["error"] = {name: text for name, text in record["error"].items() if name in ("type", "message")}
+    return kept
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+STRICT = json.JSONDecoder(parse_constant=_refuse)
+
+
 def _json(data: bytes, cure: str) -> Any:
     """`data` as JSON, strictly: NaN and infinity are none. ValueError with the reason, and what to do, if it is not."""
 
-    def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is no number of JSON")
-
     try:
-        return json.loads(data, parse_constant=refuse)
+        return STRICT.decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error}): truncated or edited; {cure}") from None
 

@@ -1,8 +1,21 @@
-"""How numbers are said to people."""
+"""How things are said to people: numbers, and text that somebody else has written."""
 
 from __future__ import annotations
+
+import sys
+from typing import TextIO
 
 
 def counted(number: int, noun: str) -> str:
     """`1 cell`, `2 cells`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """Text of a file, a record or an error as it may go to a terminal: control sequences in it are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print text that may hold what somebody else has written; to standard output, or to `file`."""
+    print(printable(text), file=file or sys.stdout, flush=True)

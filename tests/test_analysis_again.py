@@ -10,8 +10,9 @@ import torch
 
 from bench.analysis import again
 from bench.analysis import features as kept_features
-from bench.analysis.features import read_arrays, read_weights, write_arrays, write_weights
+from bench.analysis.features import read_weights, write_arrays, write_weights
 from bench.analysis.observe import Observer
+from bench.arrays import read_arrays
 from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
 from bench.models.backbones import BACKBONES
@@ -74,7 +75,7 @@ def test_analyses_are_added_to_a_finished_cell_and_stay(store, capsys):
 
 
 def test_what_only_the_run_knew_survives_doing_it_again(store):
-    cell = record(analysis={"similarity": {"movement": {"all": 0.5}, "cka": {}, "source": "digits"}})
+    cell = record(analysis={"similarity": {"movement": {"all": 0.5}, "cka": {"value": [1.0]}, "source": "digits"}})
     store.write(cell)
     write_arrays(store.sidecar(cell, ".npz"), arrays())
     assert command(store, "--similarity", "--again") == Exit.OK

@@ -13,6 +13,7 @@ import pytest
 
 from bench import registry
 from bench.cli import VERBS, main
+from tests.record_factory import make_record, make_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -216,6 +217,7 @@ def test_a_data_folder_that_takes_no_stand_in_is_said_before_any_work(sealed_dis
 )  # fmt: skip
 def test_what_cannot_be_written_is_one_message(arguments, sealed_disk, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    make_store(tmp_path / "results", make_record())
     assert main([*arguments, str(sealed_disk / "x")]) == 1
     said = capsys.readouterr().err
     assert "Read-only file system; " in said and "choose another place" in said

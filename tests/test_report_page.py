@@ -32,12 +32,21 @@ def text_of(*records, **options):
     return markdown(build(records, catalogue=CATALOGUE, **options))
 
 
-def test_an_empty_store_gives_a_page_that_says_so(tmp_path, capsys):
+@pytest.mark.parametrize("more", [[], ["--study", "mona-ablation"], ["--html"]])
+def test_a_report_of_nothing_is_an_error_and_writes_nothing(tmp_path, capsys, more):
     out = tmp_path / "report"
-    arguments = ["report", "--results-dir", str(tmp_path / "none"), "--out", str(out), "--html"]
-    assert cli.main(arguments) == Exit.OK
-    assert "no records" in (out / "README.md").read_text() and "no records" in (out / "index.html").read_text()
-    assert str(out / "README.md") in capsys.readouterr().out
+    arguments = ["report", *more, "--out", str(out), "--results-dir"]
+    assert cli.main([*arguments, str(tmp_path / "none")]) == Exit.USAGE
+    assert f"{tmp_path / 'none'} is no folder" in capsys.readouterr().err
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "bad.json").write_text("{")
+    assert cli.main([*arguments, str(tmp_path / "results")]) == Exit.SOME_FAILED
+    said = capsys.readouterr().err
+    assert "bad.json: not JSON" in said and "holds no record that can be read" in said and not out.exists()
+
+
+def test_a_page_without_records_says_how_to_make_some():
+    assert "no records" in markdown(build([])) and "bench run" in markdown(build([]))
 
 
 def test_generated_data_have_a_banner_and_official_ones_have_none():
@@ -200,10 +209,12 @@ def test_compare_says_when_all_cells_of_a_store_have_another_setting():
 
 
 def test_compare_of_missing_and_empty_stores(tmp_path, capsys):
-    (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    make_store(tmp_path / "a", make_record())
     arguments = ["report", "--out", str(tmp_path / "o"), "--compare", str(tmp_path / "a")]
     assert cli.main([*arguments, str(tmp_path / "none")]) == Exit.USAGE
+    assert cli.main([*arguments, str(tmp_path / "b")]) == Exit.SOME_FAILED
+    make_store(tmp_path / "b", make_record(profile="published"))
     assert cli.main([*arguments, str(tmp_path / "b")]) == Exit.OK
     assert "nothing in common" in (tmp_path / "o" / "README.md").read_text()
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.features import WEIGHTS, read_arrays, read_weights, write_arrays
+from bench.analysis.features import WEIGHTS, read_weights, write_arrays
 from bench.analysis.inputs import NotKept
 from bench.analysis.similarity import movement
 from bench.analysis.summary import summarise
+from bench.arrays import read_arrays
 from bench.record import Record
 from bench.store import Store
 
@@ -29,7 +30,10 @@ def analyse(store: Store, record: Record, names: Iterable[str], data_dir: Path, 
     missing = [name for name in names if name not in outcome]
     if not missing:
         return outcome
-    arrays, known = _arrays(store, record, data_dir)
+    try:
+        arrays, known = _arrays(store, record, data_dir)
+    except NotKept as error:
+        return outcome | dict.fromkeys(missing, f"not possible: {error}")
     added: dict[str, Any] = {}
     for name in missing:
         try:
@@ -52,7 +56,12 @@ def analyse(store: Store, record: Record, names: Iterable[str], data_dir: Path, 
 def _arrays(store: Store, record: Record, data_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
     """What the cell kept as arrays, taken from its kept weights where there are none; and what only weights tell."""
     path, weights = store.sidecar(record, ".npz"), store.sidecar(record, WEIGHTS)
-    kept = read_arrays(path) if path.exists() else {}
+    try:
+        kept = read_arrays(path)
+    except FileNotFoundError:
+        kept = {}
+    except ValueError as error:
+        raise NotKept(f"{path.name}: {error}") from None
     if not weights.exists() or any(name.startswith("features_epoch") for name in kept):
         return kept, {}
     arrays, known = _from_weights(store, record, weights, data_dir)

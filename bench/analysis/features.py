@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.arrays import read_arrays
 from bench.store import write_atomically
 
 if TYPE_CHECKING:
@@ -80,12 +80,6 @@ def read_weights(path: Path, part: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(f"{part}."): v for k, v in load_file(path).items() if k.startswith(f"{part}.")}
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a `.npz` that holds no pickled objects."""
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
 class FeatureFolder:
     """`features-pretrained.npz` and `features-<epoch>.npz` in a cell's work folder.
 
@@ -103,7 +97,7 @@ class FeatureFolder:
         """(n, d) features, or None where there is no usable file."""
         try:
             arrays = read_arrays(self.path(key))
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError):
             return None  # taken again by the caller
         same = arrays.keys() == {"features", "rows", "fingerprint"} and np.array_equal(arrays["rows"], self._rows)
         return arrays["features"] if same and str(arrays["fingerprint"]) == self._fingerprint else None

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import __version__, faults, signals
 from bench.cli.usage import Parser
 from bench.errors import BenchError, Exit, unknown
+from bench.words import say
 from methods.contract import MethodError
 from tasks.contract import DataError
 
@@ -52,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with signals.as_interrupts():
             return _dispatch([*(sys.argv[1:] if argv is None else argv)])
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        say(f"bench: {error}", sys.stderr)
         return error.code
     except (DataError, MethodError) as error:
-        print(f"bench: {error}", file=sys.stderr)
+        say(f"bench: {error}", sys.stderr)
         return Exit.SOME_FAILED if isinstance(error, DataError) else Exit.USAGE
     except KeyboardInterrupt as error:
         print(f"bench: interrupted{f' by {error}' if str(error) else ''}; the next run resumes", file=sys.stderr)

@@ -12,9 +12,11 @@ from typing import Any
 
 from bench import registry
 from bench.cli.options import add_list, names, seeds
+from bench.cli.problems import set_aside
 from bench.cli.selection import add_places
 from bench.errors import Exit, UsageError
 from bench.store import Store
+from bench.words import say
 
 HELP = "probe, t-SNE, discrepancy or similarity of finished cells"
 ANALYSES = {
@@ -45,11 +47,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"nothing to do: name at least one of {', '.join(f'--{name}' for name in ANALYSES)}")
     store = Store(args.results_dir)
     records, problems = store.scan()
-    for problem in problems:
-        print(f"not read: {problem.path}: {problem.reason}")
+    set_aside(problems, "not read")
     chosen = choose([record for record in records if record["status"] == "done"], args)
     if not chosen:
-        print(f"no finished cell in {store.folder}")
+        say(f"no finished cell in {store.folder}")
         return Exit.OK
     from bench.analysis.again import analyse
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         outcome = analyse(store, record, wanted, args.data_dir, args.again)
         failed += any(text.startswith("not possible") for text in outcome.values())
         for name, text in outcome.items():
-            print(f"{store.stem(record)} {name}: {text}")
+            say(f"{store.stem(record)} {name}: {text}")
     return Exit.SOME_FAILED if failed else Exit.OK
 
 

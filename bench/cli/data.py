@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from bench import data, registry
+from bench import data, registry, words
 from bench.cli.options import add_list, refuse, to_path
 from bench.cli.selection import add_data_dir
 from bench.errors import Exit, UsageError
@@ -122,7 +122,7 @@ def _selected(args: argparse.Namespace) -> list[Task]:
 
 def _tell(args: argparse.Namespace, text: str) -> None:
     """To people on stdout; beside JSON on stderr."""
-    print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+    words.say(text, sys.stderr if args.json else sys.stdout)
 
 
 def _status(task: Task, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -175,7 +175,7 @@ def _fetch_one(task: Task, file: File, args: argparse.Namespace) -> dict[str, An
 
 
 def _failed(task: Task, error: DataError) -> dict[str, Any]:
-    print(f"bench: {task.name}: {error}", file=sys.stderr)
+    words.say(f"bench: {task.name}: {error}", sys.stderr)
     return {"task": task.name, "state": "failed", "detail": str(error)}
 
 
@@ -249,4 +249,4 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         lines.append((row["task"], row["state"], size, row.get("file") or "-", row["detail"]))
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
     for line in lines:
-        print("  ".join([*(text.ljust(w) for text, w in zip(line, widths)), line[4]]).rstrip())
+        words.say("  ".join([*(text.ljust(w) for text, w in zip(line, widths)), line[4]]).rstrip())

@@ -9,9 +9,9 @@ import argparse
 import dataclasses
 import json
 
-from bench.cli.logs import printable
 from bench.cli.selection import add_places
 from bench.errors import Exit
+from bench.words import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
         width = max(len(f.what) for f in findings)
         for f in findings:
             cure = f"\n{' ' * (width + 11)}-> {f.cure}" if f.cure else ""
-            print(printable(f"{f.state:7}  {f.what:<{width}}  {f.detail}{cure}"))
+            say(f"{f.state:7}  {f.what:<{width}}  {f.detail}{cure}")
     return Exit.SOME_FAILED if any(f.state == "broken" for f in findings) else Exit.OK

@@ -7,84 +7,111 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.cli.options import to_path
+from bench.cli.problems import set_aside
 from bench.cli.selection import add_results_dir
-from bench.errors import Exit, SetupError, UsageError
+from bench.csvs import inert
+from bench.errors import Exit, SetupError, UsageError, unknown
 from bench.record import RECORD, Record
-from bench.store import Store, write_atomically
+from bench.store import Store, replacing
+from bench.words import counted, printable, say
 
 HELP = "write all records as one table: csv, json or parquet"
-
+FORMATS = ("json", "csv", "parquet")
 PLAIN = tuple(name for name, key in RECORD.items() if not key.nested)
 """Keys of a record that are one value; of the others, what is useful in a table gets columns of its own."""
+READ = (*PLAIN, "error", "trivial", "data", "git", "metrics", "settings")
+DERIVED = ("error_type", "error_message", "trivial_score", "fingerprint", "commit", "dirty")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench export`."""
-    parser.add_argument(
-        "--format", choices=("json", "csv", "parquet"), type=str.lower, default="json", help="default: %(default)s"
-    )
+    said = "default: as the suffix of FILE says, else json"
+    parser.add_argument("--format", choices=FORMATS, type=str.lower, default=None, help=said)
     parser.add_argument("--out", type=to_path, metavar="FILE", help="file to write (default: standard output)")
     add_results_dir(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the table; files that are not readable records are named on standard error."""
-    if args.format == "parquet" and args.out is None:
-        raise UsageError("--format parquet is not text: name a file with --out FILE")
-    records, problems = Store(args.results_dir).scan()
-    for problem in problems:
-        print(f"not exported: {problem.path}: {problem.reason}", file=sys.stderr)
-    rows = [flatten(record) for record in records]
-    if args.format == "parquet":
-        content = to_parquet(rows)
+    """Write the table, row by row; files that are not readable records are named on standard error."""
+    form = format_of(args.format, args.out)
+    records, problems = Store(args.results_dir).scan(READ)
+    set_aside(problems, "not exported", sys.stderr)
+    if form == "parquet":
+        pieces = iter([to_parquet(records)])
     else:
-        content = (to_json(rows) if args.format == "json" else to_csv(rows)).encode(errors="backslashreplace")
+        lines = json_pieces(records) if form == "json" else csv_lines(records)
+        pieces = (line.encode(errors="backslashreplace") for line in lines)
     if args.out is None:
-        sys.stdout.write(content.decode())
-    else:
-        write_atomically(args.out, content)
-        print(f"{len(rows)} records: {args.out}")
+        for piece in pieces:
+            text = piece.decode()
+            sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+        return Exit.OK
+    with replacing(args.out) as file:
+        file.writelines(pieces)
+    say(f"{counted(len(records), 'record')}: {args.out}")
     return Exit.OK
 
 
+def format_of(given: str | None, out: Path | None) -> str:
+    """The format asked for; without one that of the file's suffix. UsageError where that names none."""
+    if given == "parquet" and out is None:
+        raise UsageError("--format parquet is not text: name a file with --out FILE")
+    if given is not None or out is None:
+        return given or "json"
+    suffix = out.suffix.removeprefix(".").lower() or "json"
+    if suffix not in FORMATS:
+        raise unknown(f"format of --out {out}", suffix, FORMATS)
+    return suffix
+
+
 def flatten(record: Record) -> dict[str, Any]:
-    """One flat row: plain keys, error, trivial score, commit, then `metrics.NAME`, then settings as `trainer.lr`."""
-    row: dict[str, Any] = {key: record[key] for key in PLAIN}
-    error = record["error"] or {}
-    row |= {"error_type": error.get("type"), "error_message": error.get("message")}
-    row |= {"trivial_score": record["trivial"].get("score"), "fingerprint": record["data"].get("fingerprint")}
-    row |= {"commit": record["git"].get("commit"), "dirty": record["git"].get("dirty")}
+    """One flat row: plain keys, then `DERIVED`, then `metrics.NAME` and settings as `trainer.lr`."""
+    error, git = record["error"] or {}, record["git"]
+    known: list[Any] = [error.get("type"), error.get("message"), record["trivial"].get("score")]
+    known += [record["data"].get("fingerprint"), git.get("commit"), git.get("dirty")]
+    row: dict[str, Any] = {key: record[key] for key in PLAIN} | dict(zip(DERIVED, known, strict=True))
     row |= {f"metrics.{name}": metric["value"] for name, metric in sorted(record["metrics"].items())}
     row |= dict(sorted(record["settings"].items()))
     return row
 
 
-def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
+def columns(records: Sequence[Record]) -> list[str]:
     """Every column of any row: plain keys in the record's order first, then metrics and settings by name."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [n for n in names if "." not in n] + sorted(n for n in names if "." in n)
+    settings = {id(record["settings"]): record["settings"] for record in records}
+    dotted = {name for one in settings.values() for name in one}
+    dotted |= {f"metrics.{name}" for record in records for name in record["metrics"]}
+    return [*PLAIN, *DERIVED, *sorted(dotted.difference(PLAIN, DERIVED))]
 
 
-def to_json(rows: Sequence[dict[str, Any]]) -> str:
+def json_pieces(records: Sequence[Record]) -> Iterator[str]:
     """An array of objects."""
-    return json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    yield "["
+    for place, record in enumerate(records):
+        row = json.dumps(flatten(record), indent=1, ensure_ascii=False, allow_nan=False)
+        yield ("," if place else "") + "\n " + row.replace("\n", "\n ")
+    yield "\n]\n" if records else "]\n"
 
 
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """A head and one line per row; lists as JSON, None as nothing."""
+def csv_lines(records: Sequence[Record]) -> Iterator[str]:
+    """A head and one line per row; lists as JSON, None as nothing, text that a spreadsheet would compute as text."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns(rows) or list(PLAIN), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: json.dumps(v) if isinstance(v, (list, dict, bool)) else v for k, v in row.items()})
-    return out.getvalue()
+    writer = csv.DictWriter(out, columns(records), lineterminator="\n")
+    writer.writerow({name: inert(name) for name in writer.fieldnames})
+    for record in records:
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+        row = flatten(record)
+        writer.writerow({k: json.dumps(v) if isinstance(v, (list, bool)) else inert(v) for k, v in row.items()})
+    yield out.getvalue()
 
 
-def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+def to_parquet(records: Sequence[Record]) -> bytes:
     """A parquet file; a column whose values are of several kinds (a setting of two methods) is kept as JSON text."""
     try:
         import pyarrow
@@ -94,15 +121,23 @@ def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
             "parquet needs pyarrow, which is not installed: pip install 'cross-modality-bench[parquet]', "
             "or choose --format csv"
         ) from None
-    arrays = {}
-    for name in columns(rows):
-        values = [row.get(name) for row in rows]
-        kinds = {float if type(v) is int else type(v) for v in values if v is not None}
-        if len(kinds) > 1 or kinds & {list, dict}:
-            values = [None if v is None else json.dumps(v) for v in values]
-        elif float in kinds and any(type(v) is float for v in values):
-            values = [None if v is None else float(v) for v in values]
-        arrays[name] = pyarrow.array(values)
+    table: dict[str, list[Any]] = {name: [] for name in columns(records)}
+    for record in records:
+        row = flatten(record)
+        for name, values in table.items():
+            values.append(row.get(name))
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(arrays), out)
+    pyarrow.parquet.write_table(pyarrow.table({name: pyarrow.array(_one_kind(v)) for name, v in table.items()}), out)
     return out.getvalue()
+
+
+def _one_kind(values: list[Any]) -> list[Any]:
+    """A column as parquet takes it: of one kind, bytes of a path that are no text escaped."""
+    kinds = {type(v) for v in values if v is not None}
+    if len(kinds - {int, float}) + bool(kinds & {int, float}) > 1 or list in kinds:
+        values = [None if v is None else json.dumps(v) for v in values]
+    elif float in kinds:
+        values = [None if v is None else float(v) for v in values]
+    if str in kinds:
+        values = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]
+    return values

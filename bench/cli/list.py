@@ -13,6 +13,7 @@ from bench import registry
 from bench.cli.selection import add_data_dir
 from bench.errors import Exit
 from bench.models.backbones import BACKBONES
+from bench.words import say
 
 COLUMNS = {
     "tasks": ("name", "kind", "metric", "suites", "input", "backbone", "output", "title"),
@@ -39,20 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list."""
+    """Print the list; exit code 1 if there is nothing in it, as where every plug-in is broken."""
     kinds = {"tasks": _tasks, "suites": _suites, "methods": _methods, "backbones": _backbones, "studies": _studies}
     what = registry.one("kind of thing", args.what, kinds)
     rows = kinds[what]()
     if args.format == "json":
         print(json.dumps(rows, indent=1))
-        return Exit.OK
+        return Exit.OK if rows else Exit.SOME_FAILED
     if args.format == "markdown":
-        print(markdown(rows))
+        say(markdown(rows))
     else:
-        print(fitted(rows, COLUMNS[what], max(80, shutil.get_terminal_size().columns)))
+        say(fitted(rows, COLUMNS[what], max(80, shutil.get_terminal_size().columns)))
     for broken in (*registry.tasks().broken, *registry.methods().broken):
-        print(f"\nleft out: {broken.name} ({broken.where}): {broken.reason}")
-    return Exit.OK
+        say(f"\nleft out: {broken.name} ({broken.where}): {broken.reason}")
+    return Exit.OK if rows else Exit.SOME_FAILED
 
 
 def _tasks() -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from bench.launch.one import log_path
 from bench.launch.options import whole
 from bench.launch.status import Row, rows
 from bench.store import Store
+from bench.words import printable
 
 BLOCK = 1 << 16
 
@@ -76,11 +77,6 @@ def _copy(path: Path, tail: int | None) -> None:
     data = path.read_bytes() if tail is None else _last(path, tail)
     for line in data.decode(errors="replace").splitlines():
         sys.stdout.write(printable(line) + "\n")
-
-
-def printable(text: str) -> str:
-    """Text of a log or a record as it may go to a terminal: control sequences in it are shown, not obeyed."""
-    return "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
 
 
 def _last(path: Path, lines: int) -> bytes:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.cli.options import to_path
+from bench.cli.problems import set_aside
 from bench.errors import BenchError, Exit, UsageError
+from bench.files import open_file
 from bench.record import Record
-from bench.store import SIDECARS, Problem, Store, write_atomically
+from bench.store import SIDECARS, Problem, Store, replacing, to_json
+from bench.words import say
 
+KEY = ("task", "method", "backbone", "seed", "id")
+"""What names a record and its sidecars."""
+LARGEST = 1 << 40
+"""Bytes of a sidecar: what is copied is never held in memory."""
 HELP = "copy the records of several stores into one; two different records of one cell are refused"
 
 
@@ -31,9 +41,8 @@ def run(args: argparse.Namespace) -> int:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder: bench merge expects results folders")
     merged = merge([Store(folder) for folder in args.stores], Store(args.out))
-    for problem in merged.problems:
-        print(f"not merged: {problem.path}: {problem.reason}", file=sys.stderr)
-    print(f"{merged.copied} records copied to {args.out}, {merged.known} were there or came twice")
+    set_aside(merged.problems, "not merged", sys.stderr)
+    say(f"{merged.copied} records copied to {args.out}, {merged.known} were there or came twice")
     return Exit.SOME_FAILED if merged.problems else Exit.OK
 
 
@@ -52,31 +61,35 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
 
     A clash is one cell with two different records, or the same record with different sidecars.
     """
-    present = {record["id"]: (target.path(record), _content(target, record)) for record, _ in _read(target, [])}
-    new: list[tuple[Store, Record]] = []
+    present = {record["id"]: (target, _digest(target, record)) for record, _ in _read(target, [])}
+    new: list[tuple[Store, dict[str, Any]]] = []
     problems: list[Problem] = []
     clashes: list[str] = []
     known = 0
     for store in sources:
         for record, path in _read(store, problems):
-            content = _content(store, record)
+            digest = _digest(store, record)
             if record["id"] not in present:
-                present[record["id"]] = (path, content)
-                new.append((store, record))
-            elif present[record["id"]][1] == content:
+                present[record["id"]] = (store, digest)
+                new.append((store, {key: record[key] for key in KEY}))
+            elif present[record["id"]][1] == digest:
                 known += 1
             else:
-                differ = _difference(present[record["id"]][1], content)
-                clashes.append(f"{path} and {present[record['id']][0]} differ in {differ}")
+                there = present[record["id"]][0]
+                differ = _difference(_content(there, there.read(there.path(record))), _content(store, record))
+                clashes.append(f"{path} and {there.path(record)} differ in {differ}")
     if clashes:
         shown = "\n  ".join([*clashes[:20], *([f"and {len(clashes) - 20} more"] if len(clashes) > 20 else [])])
         raise Clash(f"nothing was merged, {len(clashes)} cells clash; remove one of each:\n  {shown}")
     for store, record in new:
         # Sidecars first, so that no record points to a missing file at any moment.
         for suffix in (*SIDECARS, ".json"):
-            source = store.sidecar(record, suffix)
-            if source.exists():
-                write_atomically(target.sidecar(record, suffix), source.read_bytes())
+            with (
+                contextlib.suppress(FileNotFoundError),
+                open_file(store.sidecar(record, suffix), LARGEST) as source,
+                replacing(target.sidecar(record, suffix)) as copy,
+            ):
+                shutil.copyfileobj(source, copy)
     return Merged(len(new), known, tuple(problems))
 
 
@@ -85,25 +98,45 @@ class Clash(BenchError):
 
 
 def _read(store: Store, problems: list[Problem]) -> Iterable[tuple[Record, Path]]:
-    """Readable records of a store; a file that is not one, or a link (it may leave the folder), is a problem."""
+    """Readable records of a store; a file that is not one is a problem, and so is one with a sidecar that is none."""
     for path in store.files():
         try:
             record = store.read(path)
         except (ValueError, OSError) as error:
             problems.append(Problem(path, str(error)))
             continue
-        links = [f for f in (path, *(store.sidecar(record, s) for s in SIDECARS)) if f.is_symlink()]
-        if links:
-            problems.append(Problem(path, f"{links[0].name} is a link; a store holds plain files"))
-        else:
+        wrong = _wrong_sidecar(store, record)
+        if wrong is None:
             yield record, path
+        else:
+            problems.append(Problem(path, wrong))
+
+
+def _wrong_sidecar(store: Store, record: Record) -> str | None:
+    """Which sidecar is no plain file (a link may leave the folder), or None."""
+    for suffix in SIDECARS:
+        path = store.sidecar(record, suffix)
+        try:
+            open_file(path, LARGEST).close()
+        except FileNotFoundError:
+            continue
+        except (ValueError, OSError) as error:
+            return f"{path.name} {error}"
+    return None
 
 
 def _content(store: Store, record: Record) -> dict[str, object]:
     """What makes two records of one cell the same: every key, and every byte of the sidecars."""
-    paths = {suffix: store.sidecar(record, suffix) for suffix in SIDECARS}
-    files = {s: hashlib.sha256(p.read_bytes()).hexdigest() for s, p in paths.items() if p.exists()}
-    return {**record, **files}
+    files = {}
+    for suffix in SIDECARS:
+        with contextlib.suppress(FileNotFoundError), open_file(store.sidecar(record, suffix), LARGEST) as file:
+            files[suffix] = hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(sorted(record.items())) | files
+
+
+def _digest(store: Store, record: Record) -> bytes:
+    """The same in 32 bytes: of many thousands of records no more is kept."""
+    return hashlib.sha256(to_json(_content(store, record))).digest()
 
 
 def _difference(a: dict[str, object], b: dict[str, object]) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import sys
 
 from bench import registry
 from bench.cli.announce import data_taken
+from bench.cli.problems import set_aside
 from bench.cli.selection import add_planning, analyses_of, chosen_cells, places, runtime
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
 from bench.plan import Planned, plan, to_run
-from bench.store import Store
-from bench.words import counted
+from bench.store import Problem, Store
+from bench.words import counted, say
 
 SHOWN = 40
 """Cells printed one by one; larger plans are summed up (--json has them all)."""
@@ -32,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
     store = Store(args.results_dir)
     chosen, extra, options = chosen_cells(args), runtime(args), launch_options(args)
-    planned = plan(chosen, store)
+    aside: list[Problem] = []
+    planned = plan(chosen, store, aside)
+    set_aside(aside, "not a record, so its cell is missing", sys.stderr)
     todo = to_run(planned, args.retry, analyses_of(extra))
     cost = of_plan(todo, store)
     counts = collections.Counter(p.status for p in planned)
@@ -43,23 +47,23 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(shown, indent=1))
         return Exit.OK
     for one in broken:
-        print(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
+        say(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
     statuses = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    print(f"{counted(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
+    say(f"{counted(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
     for sentence in data_taken(args, chosen):
-        print(sentence)
+        say(sentence)
     for item in planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
         seconds = cost.by_cell.get(item.cell.id)
         about = f", about {human(seconds)}" if seconds is not None else ""
-        print(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}{about}){stale}")
+        say(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}{about}){stale}")
     if len(planned) > SHOWN:
-        print(f"  … and {len(planned) - SHOWN} more (--json lists all)")
-    print(cost.sentence())
+        say(f"  … and {len(planned) - SHOWN} more (--json lists all)")
+    say(cost.sentence())
     if args.executor == "slurm" and todo:
         from bench.launch import describe_submission
 
-        print(describe_submission(todo, places(args), extra, options))
+        say(describe_submission(todo, places(args), extra, options))
     return Exit.OK
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.cli.options import add_list, refuse, to_path
+from bench.cli.problems import set_aside
 from bench.cli.selection import default_results
-from bench.errors import Exit, UsageError
-from bench.words import counted
+from bench.errors import Exit, SetupError, UsageError
+from bench.words import counted, say
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bench.record import Record
-    from bench.report.analyses import ArraysOf
     from bench.report.frame import Catalogue
-    from bench.store import Store
+    from bench.report.page import Page
+    from bench.store import Problem, Store
 
 HELP = "write a report of finished cells: markdown, tables (csv, tex), figures (svg, csv), optionally one HTML page"
 
@@ -38,37 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report and say where it is. An empty store gives a page that says so."""
-    from bench.report.build import build
+    """Write the report and say where it is; an error if there is no record to report on."""
     from bench.report.write import write
-    from bench.store import Store
 
     _refuse_in_vain(args)
     folder = args.results_dir or default_results()
     catalogue = find_catalogue()
     suites = None if args.suite is None else registry.match("suite", args.suite, catalogue.suites)
-    if args.study:
-        from bench.report import study
-
-        store = Store(folder)
-        records, problems = store.scan()
-        page = study.build(args.study, args.size or "quick", records, store.curves, arrays_of(store), catalogue, folder)
-        count = len(records)
-    elif args.compare:
-        from bench.report.compare import compare
-
-        stores = [Store(folder) for folder in args.compare]
-        for store in stores:
-            if not store.folder.is_dir():
-                raise UsageError(f"{store.folder} is no folder: --compare expects two results folders")
-        (a, a_problems), (b, b_problems) = (store.scan() for store in stores)
-        page = compare(a, b, [str(f) for f in args.compare], [*a_problems, *b_problems], catalogue, suites)
-        count, problems = len(a) + len(b), [*a_problems, *b_problems]
-    else:
-        store = Store(folder)
-        records, problems = store.scan()
-        count = len(records)
-        page = build(records, problems, store.curves, catalogue, suites, folder, arrays_of(store))
+    page, count, problems = (
+        compared(args, catalogue, suites) if args.compare else reported(args, folder, catalogue, suites)
+    )
     files = write(page, args.out, html=args.html)
     if args.json:
         names = {"tables": [t.name for t in page.tables()], "figures": [d.name for d in page.drawings()]}
@@ -76,10 +56,9 @@ def run(args: argparse.Namespace) -> int:
         said = {"records": count, "unreadable": unreadable, "files": [str(f) for f in files], **names}
         print(json.dumps(said, indent=1))
         return Exit.OK
-    for problem in problems:
-        print(f"not in the report: {problem.path}: {problem.reason}")
+    set_aside(problems, "not in the report")
     made = f"{counted(len(page.tables()), 'table')} and {counted(len(page.drawings()), 'figure')} of {counted(count, 'record')}"
-    print(f"{made}: {', '.join(str(f) for f in files)}")
+    say(f"{made}: {', '.join(str(f) for f in files)}")
     return Exit.OK
 
 
@@ -93,18 +72,48 @@ def _refuse_in_vain(args: argparse.Namespace) -> None:
         refuse(args, ["size"], "sizes are those of a study: say --study NAME too")
 
 
-def arrays_of(store: Store) -> ArraysOf:
-    """Reads the arrays of a record in `store`: plain arrays only, {} if there are none."""
-    import numpy as np
+def reported(
+    args: argparse.Namespace, folder: Path, catalogue: Catalogue, suites: Sequence[str] | None
+) -> tuple[Page, int, list[Problem]]:
+    """The page of a store or of a study, how many records it is of, and the files that were set aside."""
+    from bench.report import build, study
+    from bench.report.sidecars import Sidecars
 
-    def read(record: Record) -> dict[str, np.ndarray]:
-        path = store.sidecar(record, ".npz")
-        if not path.exists():
-            return {}
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files if name.startswith(("tsne_", "source_"))}
+    store, records, problems = read(folder)
+    beside = Sidecars(store, problems)
+    page = (
+        study.build(args.study, args.size or "quick", records, beside.curves, beside.arrays, catalogue, folder)
+        if args.study
+        else build.build(records, problems, beside.curves, catalogue, suites, folder, beside.arrays)
+    )
+    return page, len(records), problems
 
-    return read
+
+def compared(
+    args: argparse.Namespace, catalogue: Catalogue, suites: Sequence[str] | None
+) -> tuple[Page, int, list[Problem]]:
+    """The page of two stores, how many records they have, and the files that were set aside."""
+    from bench.report.compare import compare
+
+    (_, a, a_problems), (_, b, b_problems) = (read(folder) for folder in args.compare)
+    problems = [*a_problems, *b_problems]
+    page = compare(a, b, [str(folder) for folder in args.compare], problems, catalogue, suites)
+    return page, len(a) + len(b), problems
+
+
+def read(folder: Path) -> tuple[Store, list[Record], list[Problem]]:
+    """A store with its records, as far as reports read them, and its unreadable files; an error if it has none."""
+    from bench.report.frame import READ
+    from bench.store import Store
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: expected a results folder (--results-dir)")
+    store = Store(folder)
+    records, problems = store.scan(READ)
+    if not records:
+        set_aside(problems, "not in the report", sys.stderr)
+        raise SetupError(f"{folder} holds no record that can be read: `python -m bench run` makes some")
+    return store, records, problems
 
 
 def find_catalogue() -> Catalogue:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import data, registry
+from bench import data, registry, words
 from bench.cli import scores
 from bench.cli.announce import data_taken, embedded_default
 from bench.cli.selection import add_planning, analyses_of, chosen_cells, places, runtime
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     def say(text: str) -> None:
         """To people on stdout; beside JSON on stderr."""
-        print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+        words.say(text, sys.stderr if args.json else sys.stdout)
 
     for broken in (*registry.tasks().broken, *registry.methods().broken):
         say(f"bench: {broken.name} ({broken.where}) is left out: {broken.reason}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.cli.list import table
 from bench.record import Record
+from bench.words import say
 
 BEST = "*"
 """Marks the best of a task where letters cannot be bold."""
@@ -57,11 +58,11 @@ def show(scores: Sequence[Scores]) -> None:
     """Print the tables: by rich on a terminal, else as plain text."""
     for one in scores:
         rows = _lines(one, bold=sys.stdout.isatty())
-        print(f"\n{one.title}")
+        say(f"\n{one.title}")
         if sys.stdout.isatty():
             _by_rich(rows)
         else:
-            print(table(rows))
+            say(table(rows))
         print(
             "; ".join(
                 [f"{BEST} best of its task" if not sys.stdout.isatty() else "bold: best of its task", *one.legend]

@@ -11,16 +11,16 @@ import json
 import sys
 import time
 
-from bench.cli.logs import printable
 from bench.cli.options import refuse
+from bench.cli.problems import set_aside
 from bench.cli.selection import add_selection, anything_chosen, chosen_cells
 from bench.errors import Exit
 from bench.launch.options import seconds
 from bench.launch.status import Row, rows
 from bench.plan import Cell
-from bench.store import Store
+from bench.store import Problem, Store
 from bench.streams import lost
-from bench.words import counted
+from bench.words import counted, say
 
 SHOWN = 60
 """Cells printed one by one; done ones are only counted."""
@@ -45,13 +45,15 @@ def run(args: argparse.Namespace) -> int:
         refuse(args, ["watch"], "--json prints the state once")
     store, cells = Store(args.results_dir), chosen(args)
     while True:
-        found = rows(store, cells)
+        aside: list[Problem] = []
+        found = rows(store, cells, aside)
+        set_aside(aside, "not a record", sys.stderr)
         if args.json:
             print(json.dumps([row.to_dict() for row in found], indent=1))
         else:
             if args.watch is not None and sys.stdout.isatty():
                 print("\x1b[H\x1b[J", end="")  # home, clear to the end
-            print(printable(text(found)), flush=True)
+            say(text(found))
         active = any(row.status in ("running", "pending") for row in found)
         if args.watch is None or args.json or not active or lost(sys.stdout):
             break

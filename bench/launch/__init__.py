@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.launch.options import LaunchOptions
+from bench.words import printable
 
 if TYPE_CHECKING:
     from bench.launch.manifest import Manifest
@@ -135,6 +136,6 @@ def say(outcome: Outcome) -> None:
     counts = collections.Counter(result.outcome for result in outcome.results)
     print(", ".join(f"{number} {name}" for name, number in counts.most_common()) or "no cells")
     for result in (*outcome.skipped, *outcome.failed):
-        print(f"  {result.outcome}: {result.cell}: {result.message}")
+        print(printable(f"  {result.outcome}: {result.cell}: {result.message}"))
     if any(result.outcome == "taken" for result in outcome.results):
         print("  (--wait stays until cells that others run are done, too)")

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from bench.launch.progress import describe
 from bench.launch.remaining import Remaining
+from bench.words import printable, say
 
 
 class Display(Protocol):
@@ -30,7 +31,7 @@ class Lines:
         self._said: dict[str, float] = {}
 
     def _say(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        say(text, self._out)
 
     def start(self, key: str, title: str) -> None:
         self._run.start(key)
@@ -75,13 +76,13 @@ class Bars:
 
     def start(self, key: str, title: str) -> None:
         self._run.start(key)
-        self._bars[key] = self._rich.add_task(title, total=None, note="starting")
+        self._bars[key] = self._rich.add_task(printable(title), total=None, note="starting")
 
     def update(self, key: str, event: Mapping[str, Any]) -> None:
         self._run.update(key, event)
         if key in self._bars:
             done = event.get("done")
-            note = describe(event, self._run.expected(key))
+            note = printable(describe(event, self._run.expected(key)))
             self._rich.update(self._bars[key], completed=done or 0.0, total=None if done is None else 1.0, note=note)
             self._rich.update(self._all, note=self._run.words())
 
@@ -90,9 +91,8 @@ class Bars:
         if bar is not None:
             title = self._rich.tasks[self._rich.task_ids.index(bar)].description
             self._rich.remove_task(bar)
-            self._rich.console.print(
-                f"{title}: {outcome}{f', {message}' if message else ''}", highlight=False, markup=False
-            )
+            said = printable(f"{title}: {outcome}{f', {message}' if message else ''}")
+            self._rich.console.print(said, highlight=False, markup=False)
         self._run.end(key, outcome)
         self._rich.update(self._all, completed=self._run.ended, note=self._run.words())
 

@@ -186,7 +186,7 @@ def _store(store: Store) -> Iterator[Finding]:
         store.ensure_writable()
     except SetupError as error:
         yield Finding("results", "broken", str(error), "choose another folder with --results-dir")
-    records, problems = store.scan()
+    records, problems = store.scan(("task", "method", "backbone", "seed", "id", "sidecars"))
     manifests, bad = manifest.scan(store)
     detail = f"{store.folder}: {len(records)} readable records, {len(manifests)} submissions"
     yield Finding("records", "good", detail)

@@ -27,7 +27,7 @@ from bench.launch.options import LaunchOptions
 from bench.launch.profile import SlurmOptions
 from bench.launch.resources import Needs, needs
 from bench.plan import Cell
-from bench.words import counted
+from bench.words import counted, say
 
 WAIT_SECONDS = 10.0
 
@@ -118,7 +118,7 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
     fresh, taken = _not_queued(todo, job)
     if not options.quiet:
         for result in taken:
-            print(f"  taken: {result.cell}: {result.message}")
+            say(f"  taken: {result.cell}: {result.message}")
     if not fresh:
         return Outcome(_wait(todo, job) if options.wait else taken)
     plan = submission(fresh, job, options)

@@ -16,8 +16,13 @@ from bench import cost
 from bench.launch import claim, manifest, progress, queue
 from bench.plan import Cell
 from bench.record import Record
-from bench.store import Store
+from bench.store import Problem, Store
 
+READ = (
+    *("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "overrides"),
+    *("status", "error", "host", "end"),
+)
+"""Keys of a record that tell where its cell is."""
 CELL_ID = re.compile(r"[0-9a-f]{16}")
 
 ORDER = ("running", "pending", "lost", "failed", "diverged", "out_of_memory", "timeout", "missing", "done")
@@ -66,11 +71,17 @@ class Placed:
     """What its job printed, if it came to that."""
 
 
-def rows(store: Store, cells: Iterable[Cell] | None = None) -> list[Row]:
-    """The state of these cells, or of all that the store, its manifests or its work folders know."""
+def rows(store: Store, cells: Iterable[Cell] | None = None, aside: list[Problem] | None = None) -> list[Row]:
+    """The state of these cells, or of all that the store, its manifests or its work folders know.
+
+    Files that should be records and cannot be read join `aside`.
+    """
     entries = queue.squeue()
     known, placed = _placed(store, entries)
-    records = {record["id"]: record for record in store.scan()[0]}
+    found, problems = store.scan(READ)
+    records = {record["id"]: record for record in found}
+    if aside is not None:
+        aside += problems
     if cells is None:
         for record in records.values():
             known.setdefault(record["id"], cell_of(record))

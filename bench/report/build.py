@@ -40,8 +40,9 @@ def build(
     frame = to_frame(records)
     parts = panels(frame, catalogue, suites)
     shown = frame[frame["id"].isin({i for p in parts for i in p.cells["id"]})]
-    sections = [_summary(shown, parts, problems, folder)]
-    sections += [_panel(panel, catalogue, curves_of, arrays_of) for panel in parts]
+    evidence = [_panel(panel, catalogue, curves_of, arrays_of) for panel in parts]
+    # Only now is it known which sidecars could not be read.
+    sections = [_summary(shown, parts, problems, folder), *evidence]
     if (failed := tables.failures(shown)) is not None:
         sections.append(Section("Failures", (failed,)))
     if problems:
@@ -117,7 +118,8 @@ def _commands(cells: pd.DataFrame, most: int = 20) -> Code:
 
 def problems_section(problems: Sequence[Problem]) -> Section:
     """Files that should be records and cannot be read, with the reason."""
-    lines = "\n".join(f"- `{problem.path.name}`: {problem.reason}" for problem in problems[:50])
+    said = (f"`{problem.path.name}`: {problem.reason}" for problem in problems[:50])
+    lines = "\n".join(f"- {' '.join(text.split())}" for text in said)
     more = f"\n- and {len(problems) - 50} more" if len(problems) > 50 else ""
     return Section("Unreadable records", (Text(lines + more),))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from bench.record import Record
 from bench.report.drawing import MUTED, Drawing, grid, legend_below, look
@@ -20,14 +20,17 @@ SPLITS = {"val": "validation", "test": "test"}
 
 def points(panel: Panel, curves_of: CurvesOf) -> pd.DataFrame:
     """Every point of every curve: task, row, seed, epoch, split, score, record."""
-    out = []
-    for line in panel.cells.to_dict("records"):
-        cell = (line["task"], line["row"], line["seed"])
-        for entry in curves_of(line["record"]).get("stage2", []):
+    columns: dict[str, list[Any]] = {n: [] for n in ("task", "row", "seed", "epoch", "split", "score", "record")}
+    # Millions of points, so columns grow and no line is ever an object of its own.
+    cells = (panel.cells[name] for name in ("task", "row", "seed", "id", "record"))
+    for task, row, seed, cell_id, record in zip(*cells, strict=True):
+        for entry in curves_of(record).get("stage2", []):
             for split in SPLITS:
                 if entry.get(split) is not None:
-                    out.append((*cell, entry["epoch"], split, entry[split], line["id"]))
-    return pd.DataFrame(out, columns=["task", "row", "seed", "epoch", "split", "score", "record"])
+                    point = (task, row, seed, entry["epoch"], split, entry[split], cell_id)
+                    for column, value in zip(columns.values(), point, strict=True):
+                        column.append(value)
+    return pd.DataFrame(columns)
 
 
 def learning_curves(panel: Panel, curves_of: CurvesOf) -> Drawing | None:
@@ -68,6 +71,8 @@ def _draw(panel: Panel, data: pd.DataFrame, where: str) -> Figure:
             axis.axhline(trivial, color=MUTED, ls=":", lw=1, label="trivial predictor")
         if min(values) > 0 and max(values) > 30 * min(values):
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(task)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_xlabel("epoch of stage 2")

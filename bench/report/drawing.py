@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from bench.csvs import inert
 from bench.report.frame import METHOD_ORDER
 
 INK, GRID, PAPER, MUTED = "#1f2328", "#d8dee4", "#ffffff", "#6e7781"
@@ -27,6 +28,7 @@ LINES: tuple[Any, ...] = (DOTS, DASHES, MIXED, "solid", SHORT, "solid", "dashed"
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bench",
+    "text.parse_math": False,  # a name with a dollar sign is no formula
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
     "font.size": 9,
@@ -47,6 +49,8 @@ STYLE: Any = {
     "savefig.facecolor": PAPER,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""What no XML file may hold, and a record's text may."""
 WIDTH = 8.0
 """Inches: as wide as a page of markdown shows without shrinking."""
 
@@ -96,13 +100,13 @@ class Drawing:
             FigureCanvasSVG(figure)
             out = io.StringIO()
             figure.savefig(out, format="svg", metadata={"Date": None})
-        return out.getvalue()
+        return NO_XML.sub("\ufffd", out.getvalue())
 
     def save(self, folder: Path, svg: str | None = None) -> None:
         """Write NAME.svg and NAME.csv; `svg` if it was drawn already."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.svg").write_text(svg or self.svg(), encoding="utf-8")
-        self.data.to_csv(folder / f"{self.name}.csv", index=False, lineterminator="\n")
+        self.data.map(inert).to_csv(folder / f"{self.name}.csv", index=False, lineterminator="\n")
 
 
 def inline(svg: str, name: str, title: str) -> str:

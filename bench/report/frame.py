@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from bench.record import Record
+from bench.record import RECORD, Record
 
 NAMES = ("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status")
 METRIC = ("metric", "unit", "higher_is_better", "beats_trivial")
@@ -24,6 +24,8 @@ COSTS = (
     *("peak_memory_host", "peak_memory_device"),
 )
 KEPT = (*NAMES, *METRIC, *SCORES, *COSTS, "device", "weights")
+READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "parameters", "retries", "sidecars"})
+"""Keys of a record that reports read."""
 GROUP = ["profile", "protocol", "origin"]
 METHOD_ORDER = ("scratch", "linear", "frozen", "vanilla", "embedder_warmup", "orca", "mona")
 """From no transfer to the most elaborate; other methods follow by name."""
@@ -89,17 +91,13 @@ class Panel:
         return str(self.of(task=task)["backbone"].iloc[0])
 
 
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+def to_frame(records: Sequence[Record]) -> pd.DataFrame:
     """One line per record: the keys in `KEPT`, `trivial` (score), `trivial_name`, `fingerprint`, and `record` whole."""
-    lines = []
-    for record in records:
-        line = {key: record[key] for key in KEPT}
-        line["trivial"] = record["trivial"].get("score")
-        line["trivial_name"] = record["trivial"].get("name")
-        line["fingerprint"] = record["data"].get("fingerprint")
-        line["record"] = record
-        lines.append(line)
-    frame = pd.DataFrame(lines, columns=[*KEPT, "trivial", "trivial_name", "fingerprint", "record"])
+    columns: dict[str, list[Any]] = {key: [record[key] for record in records] for key in KEPT}
+    columns["trivial"] = [record["trivial"].get("score") for record in records]
+    columns["trivial_name"] = [record["trivial"].get("name") for record in records]
+    columns["fingerprint"] = [record["data"].get("fingerprint") for record in records]
+    frame = pd.DataFrame(columns | {"record": list(records)})
     for column in (*SCORES, *COSTS, "trivial"):
         frame[column] = pd.to_numeric(frame[column])
     return frame

@@ -108,7 +108,7 @@ def parts(study: Study, table: pd.DataFrame) -> Iterator[Part]:
 
 def panel_of(study: Study, size: str, part: Part) -> Panel:
     """The part as a panel of the general report: its rows are the study's arms."""
-    frame = to_frame(part.table["record"]).assign(row=list(part.table["arm"]))
+    frame = to_frame(list(part.table["record"])).assign(row=list(part.table["arm"]))
     frame = frame.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
     chosen = study.size(size)
     present = set(frame["row"])

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.csvs import inert
+
 ARROWS = {True: "↑", False: "↓", None: ""}
 MARKS: Mapping[str, tuple[str, str]] = {
     "trivial": ("†", "does not beat the trivial predictor"),
@@ -160,7 +162,7 @@ def number(value: float, places: int | None) -> str:
 
 def md_escape(text: str) -> str:
     """`text` that markdown shows as it is, in a table too."""
-    return re.sub(r"([\\|*<`])", r"\\\1", text.replace("\n", " "))
+    return re.sub(r"([\\|*<`\[\]&])", r"\\\1", text.replace("\n", " "))
 
 
 def markdown(table: Table) -> str:
@@ -196,7 +198,7 @@ def to_csv(table: Table) -> str:
         for column, cell in zip(table.columns, cells, strict=True):
             numbers = ["" if v is None else f"{v:.12g}" for v in (cell.value, cell.spread, cell.low, cell.high)]
             failures = " ".join(f"{status}:{count}" for status, count in sorted(cell.failures.items()))
-            head = (label, column.title, column.detail, cell.text)
+            head = map(inert, (label, column.title, column.detail, cell.text))
             tail = ("yes" if cell.best else "", " ".join(cell.marks), failures, " ".join(cell.records))
             writer.writerow([*head, *numbers, cell.n, *tail])
     return out.getvalue()
