@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from tasks.contract import DataError, File, Request
 from tasks.files.copies import copy_of, keep_copy, read_copy
+from tasks.files.hdf5 import MOST_PACKED, check_stored, member, open_h5
 from tasks.files.locate import find
 from tasks.files.nb360 import AGAIN, array
 from tasks.files.pickles import open_checked
@@ -24,22 +26,22 @@ def read_variable(path: Path, name: str, most: int) -> np.ndarray:
     (HDF5, axes reversed) only what is needed is read.
     """
     import h5py
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
     open_checked(path, _EXPECTED, AGAIN).close()
     if h5py.is_hdf5(path):
-        try:
-            with h5py.File(path, "r", locking=False) as f:
-                if name not in f:
-                    raise DataError(path, f"an HDF5 file with {', '.join(f) or 'nothing'}", _EXPECTED, AGAIN)
-                stored = f[name]
-                if not isinstance(stored, h5py.Dataset) or stored.ndim != 3:
-                    raise DataError(path, f"{name} of shape {getattr(stored, 'shape', 'none')}", _EXPECTED, AGAIN)
-                return stored[::STRIDE, ::STRIDE, :most].T
-        except OSError as error:
-            raise DataError(path, f"a damaged or truncated file ({error})", _EXPECTED, AGAIN) from error
+        with open_h5(path) as f:
+            stored = member(path, f, name)
+            if stored is None:
+                raise DataError(path, f"an HDF5 file with {', '.join(f) or 'nothing'}", _EXPECTED, AGAIN)
+            if not isinstance(stored, h5py.Dataset) or stored.ndim != 3:
+                raise DataError(path, f"{name} of shape {getattr(stored, 'shape', 'none')}", _EXPECTED, AGAIN)
+            return check_stored(path, name, stored)[::STRIDE, ::STRIDE, :most].T
     try:
+        shape = next((shape for found, shape, _ in whosmat(path) if found == name), ())
+        if math.prod(shape) > MOST_PACKED * path.stat().st_size:
+            raise DataError(path, f"{name} of shape {shape} in {path.stat().st_size:,} bytes", _EXPECTED, AGAIN)
         table = loadmat(path, variable_names=[name])
     except (MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, IndexError) as error:
         raise DataError(path, f"no readable MATLAB file ({error})", _EXPECTED, AGAIN) from error

@@ -71,10 +71,12 @@ def origin_of(path: Path) -> Origin:
         return "generated"
     import h5py
 
+    from tasks.files.hdf5 import open_h5
+
     if path.is_file() and h5py.is_hdf5(path):
         try:
-            with h5py.File(path, "r") as h5:
+            with open_h5(path) as h5:
                 return "generated" if "generated_by" in h5.attrs else "official"
-        except OSError:
+        except DataError:
             return "official"  # truncated: what is wrong with it is the reader's to say
     return "official"

@@ -15,8 +15,9 @@ import numpy as np
 
 from tasks.contract import ArraySplit, Data, DataError, File, Request
 from tasks.files.copies import copy_of, keep_copy, read_copy
+from tasks.files.hdf5 import GET_AGAIN
 from tasks.files.locate import find
-from tasks.files.pdebench import GET_AGAIN, Header, Layout, read_frames, read_header
+from tasks.files.pdebench import Header, Layout, read_frames, read_header
 from tasks.files.splits import indices_hash, split
 
 OPTIONS = ("allow_stale",)

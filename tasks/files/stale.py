@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tasks.contract import DataError
-from tasks.files.pdebench import GET_AGAIN, Header, open_h5
+from tasks.files.hdf5 import GET_AGAIN, open_h5
+from tasks.files.pdebench import Header
 
 PROBES = 16
 """Samples whose speed is measured."""
