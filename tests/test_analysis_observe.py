@@ -174,7 +174,9 @@ def test_damaged_and_foreign_files_are_taken_again(tmp_path):
     assert FeatureFolder(tmp_path, "other data", rows).get(1) is None
     assert FeatureFolder(tmp_path, "abc", rows[:3]).get(1) is None
     whole = files.path(1).read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"no zip at all"):
+    at = whole.index(b"features.npy") + len(b"features.npy") + 20
+    packed = whole[:at] + b"\xff" * 30 + whole[at + 30 :]  # its zip directory is whole, its block is not
+    for damaged in (b"", whole[: len(whole) // 2], b"no zip at all", packed):
         files.path(1).write_bytes(damaged)
         assert files.get(1) is None
 

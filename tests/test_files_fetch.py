@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ class Script:
     status: int = 200
     kind: str = "application/octet-stream"
     ranges: bool = True
+    told: int | None = -1
+    """The size that the server tells; None: it tells none; -1: the true one."""
     cut: list[int] = field(default_factory=list)
     """For each answer with data: after how many bytes the connection breaks."""
     asked: list[str | None] = field(default_factory=list)
@@ -62,7 +65,8 @@ def server() -> Iterator[tuple[Script, str]]:
             else:
                 self.send_response(200)
             self.send_header("Content-Type", script.kind)
-            self.send_header("Content-Length", str(len(body)))
+            if script.told is not None:
+                self.send_header("Content-Length", str(len(body) if script.told < 0 else script.told))
             self.end_headers()
             if len(body) > 1 and script.cut:
                 body = body[: script.cut.pop(0)]
@@ -153,6 +157,44 @@ def test_another_size_on_the_server_is_refused_before_the_download(server, tmp_p
     with pytest.raises(DataError, match=r"1,048,575 bytes on the server, published are 1,048,576"):
         fetch(official(url), tmp_path, lambda _: None)
     assert script.asked == ["bytes=0-0"] and left(tmp_path) == []
+
+
+def test_a_download_of_unknown_size_is_bounded_and_leaves_nothing(server, tmp_path, monkeypatch):
+    script, url = server
+    script.ranges, script.told = False, None
+    file = replace(official(url), size=None)
+    monkeypatch.setattr(fetching, "MOST_UNKNOWN", 300_000)
+    with pytest.raises(DataError, match="more than 300,000 bytes, without telling its size"):
+        fetch(file, tmp_path, lambda _: None)
+    assert left(tmp_path) == []
+    monkeypatch.setattr(fetching, "MOST_UNKNOWN", 3_000_000)
+    assert fetch(file, tmp_path, lambda _: None).read_bytes() == BODY
+
+
+def test_more_bytes_than_the_server_told_are_refused(server, tmp_path, monkeypatch):
+    """A range that is answered with all of the file, under the size of a part."""
+    script, url = server
+    script.told = None
+    script.ranges = False
+    with pytest.raises(DataError, match="more than 1,000 bytes, though it told that size"):
+        fetch(replace(official(url), size=1000), tmp_path, lambda _: None)
+    assert left(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_only_what_can_go_on(server, tmp_path, monkeypatch):
+    script, url = server
+    real, written = shutil.disk_usage(tmp_path), []
+    usage = lambda _: real._replace(free=10**12 if len(written) < 4 else 0)  # noqa: E731
+    monkeypatch.setattr(fetching.shutil, "disk_usage", usage)
+    with pytest.raises(DataError, match="a full disk"):
+        fetch(official(url), tmp_path, lambda _: None, progress=written.append)
+    assert left(tmp_path) == ["a.hdf5.part"], "its size is known and the server goes on"
+    written.clear()
+    (tmp_path / "1D/a.hdf5.part").unlink()
+    script.ranges = False
+    with pytest.raises(DataError, match="a full disk"):
+        fetch(official(url), tmp_path, lambda _: None, progress=written.append)
+    assert left(tmp_path) == []
 
 
 def test_a_wrong_checksum_is_refused_and_not_resumed(server, tmp_path):

@@ -64,14 +64,15 @@ GROUPED = {
 
 @pytest.mark.parametrize("name", GROUPED)
 def test_published_sizes_and_shapes_on_a_grouped_file_of_the_true_shape(name, tmp_path):
-    """All groups but the last are links to one empty array: the true number of samples in a few megabytes."""
+    """All groups but the last are links to one array of zeros: the true number of samples in a few megabytes."""
     task, (n, shape, chunks) = TASKS[name], GROUPED[name]
     path = tmp_path / task.files[0].path
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as h5:
         for number in (0, n - 1):
             compression = "lzf" if chunks else None
-            h5.create_dataset(f"{number:04d}/data", shape, np.float32, chunks=chunks, compression=compression)
+            zeros = np.zeros(shape, np.float32)
+            h5.create_dataset(f"{number:04d}/data", data=zeros, chunks=chunks, compression=compression)
         h5[f"{n - 1:04d}/data"][0] = 1
         for number in range(1, n - 1):
             h5[f"{number:04d}"] = h5["0000"]

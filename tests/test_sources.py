@@ -1,9 +1,12 @@
 """Labelled source data: what is read, how it is split, corrupted, embedded, cached and refused."""
 
 import functools
+import os
 import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -248,6 +251,36 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, content):
     path.write_bytes(content)
     assert torch.equal(vision_data(tmp_path).features(50)[0], first)
     assert path.stat().st_size > len(content)
+
+
+def test_a_damaged_block_in_a_packed_cache_file_is_made_again(tmp_path):
+    first, _ = vision_data(tmp_path).features(50)
+    (path,) = tmp_path.iterdir()
+    np.savez_compressed(path, points=first.numpy())
+    content = bytearray(path.read_bytes())
+    content[100:-200] = b"\xff" * len(content[100:-200])
+    path.write_bytes(content)
+    assert torch.equal(vision_data(tmp_path).features(50)[0], first)
+
+
+@pytest.mark.parametrize("locked", [0o555, 0o000])
+def test_features_need_no_cache_folder_that_can_be_written(tmp_path, locked):
+    """As a user without rights: the data folder may be read, or not even its `.cache` entered."""
+    first, _ = vision_data().features(50)
+    outside, root = Path(tempfile.mkdtemp()), os.geteuid() == 0
+    (outside / ".cache").mkdir()
+    (outside / ".cache").chmod(locked)
+    outside.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        assert torch.equal(vision_data(outside / ".cache" / "sources").features(50)[0], first)
+    finally:
+        if root:
+            os.seteuid(0)
+        outside.chmod(0o755)
+        (outside / ".cache").chmod(0o755)
+        shutil.rmtree(outside)
 
 
 def test_encoded_features_are_means_of_the_encoders_output_in_evaluation_mode():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from bench import machine
 from bench.errors import SetupError
 from bench.models.source import SourceModel, fingerprint
 from bench.sources.arrays import SourceArrays
+from tasks.files.copies import keep_copy, read_copy
 
 
 class SourceData:
@@ -76,7 +75,7 @@ class SourceData:
         """Token means of e0(x) and labels of the first `count` samples of a seeded shuffle of the training samples.
 
         (n, D) float32 and (n,) int64 on the device, n the smaller of `count` and len(self). Kept on disk where there is
-        a cache folder, per (backbone and its weights, source data, count, seed).
+        a cache folder that can be written, per (backbone and its weights, source data, count, seed).
         """
         if count < 1:
             raise SetupError(f"{count} source samples were asked for, expected at least 1")
@@ -86,7 +85,7 @@ class SourceData:
         if points is None:
             points = torch.cat([self.tokens(part).mean(1).cpu() for part in _parts(index, 250)]).numpy()
             if path:
-                _write(path, points)
+                keep_copy(path, {"points": points})
         return torch.from_numpy(points).to(self.device), torch.from_numpy(self.labels[index]).to(self.device)
 
     @torch.no_grad()
@@ -113,21 +112,6 @@ def _parts(index: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The cached points, or None where there are none or the file is damaged (it is then made again)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            points = file["points"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    return points if points.shape == shape and points.dtype == np.float32 else None
-
-
-def _write(path: Path, points: np.ndarray) -> None:
-    """Write the points so that the file appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("wb") as file:
-        np.savez(file, points=points)
-    partial.replace(path)
+    """The cached points, or None where there are none of that shape."""
+    points = (read_copy(path, ("points",)) or {}).get("points")
+    return points if points is not None and points.shape == shape and points.dtype == np.float32 else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ def read_copy(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as copy:
             return {name: copy[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # half a copy is as good as none: it is made again and replaced
+    except Exception:
+        return None  # whatever is wrong with it, half a copy is as good as none: it is made again and replaced
 
 
 def keep_copy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -45,4 +45,5 @@ def keep_copy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         # Official files often lie on a shared disk that is full or read-only, which is no reason not to read them.
         pass
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

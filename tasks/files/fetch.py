@@ -1,6 +1,7 @@
 """Getting one official file: resumed where it stopped, checked before it gets its name, never an error page.
 
-A download grows in `<file>.part`. It becomes the file when its size and checksum are the published ones.
+A download grows in `<file>.part`. It becomes the file when its size and checksum are the published ones. It is kept for
+the next call only if that can go on with it: the size is known, and the server continues where it is asked to.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from tasks.contract import DataError, File
 from tasks.files.locate import human, locate
@@ -28,6 +29,8 @@ TIMEOUT = (10, 60)
 """Seconds to wait for a connection, and for the next bytes."""
 SPARE = 100 * 2**20
 """Bytes to leave free on the disk."""
+MOST_UNKNOWN = 10 * 10**9
+"""Bytes to take of a file whose size neither its publisher nor the server tells."""
 Say = Callable[[str], None]
 
 
@@ -65,18 +68,34 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         _check_space(part, remote.size)
-        for attempt in range(1, TRIES + 1):
-            if _download(session, file, part, remote, progress):
-                break
-            say(f"{target.name}: the connection broke at {human(_size(part))} ({attempt} of {TRIES})")
-        else:
-            raise DataError(part, f"{_size(part):,} bytes after {TRIES} connections",
-                            f"{remote.size or 0:,} bytes", "Fetch again: it goes on where it stopped.")  # fmt: skip
+        try:
+            _download_all(session, file, part, remote, say, progress)
+        except BaseException:
+            if remote.size is None or not remote.resumable:
+                part.unlink(missing_ok=True)
+            raise
     _check(part, file)
     part.replace(target)
     verify(target, file, data_dir)
     say(f"{target}: done")
     return target
+
+
+def _download_all(
+    session: requests.Session,
+    file: File,
+    part: Path,
+    remote: Remote,
+    say: Say,
+    progress: Callable[[int], None] | None,
+) -> None:
+    for attempt in range(1, TRIES + 1):
+        if _download(session, file, part, remote, progress):
+            return
+        say(f"{PurePosixPath(file.path).name}: the connection broke at {human(_size(part))} ({attempt} of {TRIES})")
+    goes_on = "goes on where it stopped" if remote.resumable and remote.size is not None else "starts anew"
+    raise DataError(part, f"{_size(part):,} bytes after {TRIES} connections", f"{remote.size or 0:,} bytes",
+                    f"Fetch again: it {goes_on}.")  # fmt: skip
 
 
 def _from_archive(
@@ -95,11 +114,15 @@ def _from_archive(
             stream = members.extractfile(file.path)
             if stream is None:
                 raise KeyError(f"{file.path} is no file")
+            _check_space(part, members.getmember(file.path).size)
             shutil.copyfileobj(stream, out)
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
         part.unlink(missing_ok=True)
         raise DataError(archive, f"no member {file.path} ({error})", "the published archive",
                         "Remove it and fetch again.") from error  # fmt: skip
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     _check(part, file)
     part.replace(target)
     verify(target, file, data_dir)
@@ -184,13 +207,27 @@ def _download(
             with part.open("ab" if start and goes_on else "wb") as out:
                 for block in answer.iter_content(CHUNK):
                     if out.tell() == 0 and block.lstrip()[:1] == b"<":
+                        part.unlink()
                         raise _refuse(file, f"a web page (it begins with {block[:24]!r})")
-                    out.write(block)
+                    _write(file, part, out, block, remote)
                     if progress is not None:
                         progress(len(block))
     except requests.RequestException:
         return False
     return remote.size is None or _size(part) == remote.size
+
+
+def _write(file: File, part: Path, out: IO[bytes], block: bytes, remote: Remote) -> None:
+    """Append `block`; DataError where that is more than was announced, or more than the disk has to spare."""
+    most = MOST_UNKNOWN if remote.size is None else remote.size
+    if out.tell() + len(block) > most:
+        part.unlink()
+        known = "without telling its size" if remote.size is None else "though it told that size"
+        raise _refuse(file, f"more than {most:,} bytes, {known}")
+    if shutil.disk_usage(part.parent).free < SPARE + len(block):
+        raise DataError(part, "a full disk", f"{human(SPARE)} to spare",
+                        "Free some space, or choose another folder with --data-dir.")  # fmt: skip
+    out.write(block)
 
 
 def _check(part: Path, file: File) -> None:

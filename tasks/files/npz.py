@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,8 +14,11 @@ import numpy as np
 from tasks.contract import DataError
 from tasks.files.nb360 import AGAIN, shape_text
 from tasks.files.pickles import open_checked
+from tasks.files.raw import checked
 
 BLOCK_BYTES = 32 * 2**20
+MOST_UNPACKED = 100
+"""Times the file's size that an array may unpack to, beyond 64 MiB. One-hot bytes pack some 16 to 1."""
 
 
 def _same(rows: np.ndarray) -> np.ndarray:
@@ -50,9 +54,14 @@ def read_binary(
             if f"{name}.npy" not in archive.namelist():
                 found = f"an .npz file with {', '.join(archive.namelist()[:8]) or 'no arrays'}"
                 raise DataError(path, found, expected, AGAIN)
+            size = archive.getinfo(f"{name}.npy").file_size
+            if size > MOST_UNPACKED * path.stat().st_size + 2**26:
+                raise DataError(
+                    path, f"{name} of {size:,} bytes, packed", f"at most {MOST_UNPACKED} times the file", AGAIN
+                )
             with archive.open(f"{name}.npy") as stream:
-                return _read_stream(path, name, stream, shape, arrange, expected)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+                return _read_stream(path, name, stream, size, shape, arrange, expected)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
         raise DataError(path, f"a damaged or truncated file ({error})", "an .npz file", AGAIN) from error
 
 
@@ -60,6 +69,7 @@ def _read_stream(
     path: Path,
     name: str,
     stream: IO[bytes],
+    size: int,
     shape: tuple[int | None, ...],
     arrange: Callable[[np.ndarray], np.ndarray],
     expected: str,
@@ -71,7 +81,9 @@ def _read_stream(
     if not fits or not found[0] or fortran or dtype.kind not in "biuf":
         order = ", Fortran order" if fortran else ""
         raise DataError(path, f"{name} of shape {shape_text(found)}, dtype {dtype}{order}", expected, AGAIN)
-    width = int(np.prod(found[1:])) * dtype.itemsize
+    width = math.prod(found[1:]) * dtype.itemsize
+    if found[0] * width > size:  # before room is made for it
+        raise DataError(path, f"{name} of shape {shape_text(found)} in {size:,} bytes", expected, AGAIN)
     step = max(1, BLOCK_BYTES // width)
     out = np.empty((found[0], *arrange(np.empty((1, *found[1:]), np.uint8)).shape[1:]), np.uint8)
     for start in range(0, found[0], step):
@@ -79,7 +91,7 @@ def _read_stream(
         data = stream.read(count * width)
         if len(data) < count * width:
             raise DataError(path, f"{name} cut off in row {start + len(data) // width}", expected, AGAIN)
-        rows = np.frombuffer(data, dtype).reshape(count, *found[1:])
+        rows = checked(np.frombuffer(data, dtype)).reshape(count, *found[1:])
         if not ((rows == 0) | (rows == 1)).all():
             what = "NaN or infinity" if dtype.kind == "f" and not np.isfinite(rows).all() else "other values"
             raise DataError(path, f"{what} in {name} between rows {start} and {start + count}", expected, AGAIN)
