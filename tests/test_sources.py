@@ -1,6 +1,7 @@
 """Labelled source data: what is read, how it is split, corrupted, embedded, cached and refused."""
 
 import functools
+import gzip
 import os
 import pickle
 import shutil
@@ -143,9 +144,12 @@ def test_a_cifar_batch_of_another_layout_is_refused(tmp_path):
         load_source("cifar10", VISION, tmp_path, "none", 0)
 
 
-def test_a_truncated_fashion_mnist_file_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "content", [b"\x1f\x8b\x08", gzip.compress(bytes(10**8)), gzip.compress(bytes(1000))[:10] + b"\xff" * 50]
+)
+def test_a_damaged_or_endless_fashion_mnist_file_is_named(tmp_path, content):
     path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(b"\x1f\x8b\x08")
+    path.write_bytes(content)
     with pytest.raises(SetupError, match="train-images"):
         fashion_mnist.read_idx(path)
 

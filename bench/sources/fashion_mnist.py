@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ MISSING = (
     "source data fashion_mnist is not here: install the Debian package dataset-fashion-mnist, or put its four files "
     f"({', '.join(FILES)}) into the folder fashion-mnist below the data folder"
 )
+MOST = 16 + 60_000 * 28 * 28
+"""Bytes of the largest of them, unpacked."""
 MEAN, STD = 0.2860, 0.3530
 """Mean and standard deviation of the 60,000 training images in [0, 1]."""
 
@@ -31,13 +34,16 @@ def folder(data_dir: Path | None = None) -> Path | None:
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of one gzipped idx file (format: LeCun, yann.lecun.com/exdb/mnist)."""
     try:
-        raw = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as stream:
+            raw = stream.read(MOST + 1)
+        if len(raw) > MOST:
+            raise ValueError(f"more than {MOST:,} bytes")
         zero, kind, dims = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{dims}I", raw[4 : 4 + 4 * dims])
         if (zero, kind) != (0, 8):
             raise ValueError(f"magic {raw[:4].hex()}")
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
         raise SetupError(
             f"{path}: expected a gzipped idx file of bytes, found {error}. "
             "Install it again: apt install --reinstall dataset-fashion-mnist"

@@ -36,9 +36,11 @@ def read_wav(path: Path, rate: int = RATE) -> np.ndarray:
     expected = f"a mono wav file at {rate} Hz"
     with open_checked(path, expected, AGAIN) as stream:
         head = stream.read(8)
+    if head[:4] != b"RIFF":  # decoders would take a dozen other formats
+        raise DataError(path, f"no wav file (it begins with {head[:4]!r})", expected, AGAIN)
     # Decoders take what is there of a file that was cut off; its RIFF header knows how long it was.
     whole, have = 8 + int.from_bytes(head[4:], "little"), path.stat().st_size
-    if head[:4] == b"RIFF" and have < whole < 2**32:
+    if have < whole < 2**32:
         raise DataError(path, f"a truncated file, {have:,} of {whole:,} bytes", expected, AGAIN)
     try:
         if soundfile is not None:
