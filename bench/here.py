@@ -23,10 +23,10 @@ def choose_backbone(name: str, task: str, allow_random: bool) -> tuple[str, bool
             f"backbone {name!r} is a {backbone.modality} model, task {task!r} has {spec.dims}D input and takes "
             f"{' or '.join(fitting)}"
         )
-    missing = backbone.missing()
-    if missing is not None and not allow_random:
-        raise SetupError(f"{missing} (tests may pass --allow-random-weights, which marks the record)")
-    return name, missing is not None
+    problem = backbone.unusable()
+    if problem is not None and not allow_random:
+        raise SetupError(f"{problem} (tests may pass --allow-random-weights, which marks the record)")
+    return name, problem is not None
 
 
 def what_is_here(

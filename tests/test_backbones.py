@@ -2,6 +2,9 @@
 
 import functools
 import importlib.util
+import json
+import math
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +15,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench import cli
 from bench.errors import SetupError
+from bench.launch import doctor
 from bench.models import source as loading
 from bench.models.backbones import BACKBONES, STANDIN, Backbone
 from bench.models.source import SourceModel, load_source_model
@@ -84,11 +89,11 @@ def test_missing_weights_of_our_own_say_which_command_makes_them():
 
 
 def put_in_hub(root: Path, backbone: Backbone, files: tuple[str, ...], repo: int = 0) -> Path:
-    """Empty `files` of a snapshot laid out as huggingface_hub does it."""
+    """`files` of a snapshot, without content, laid out as huggingface_hub does it."""
     folder = root / f"models--{backbone.hub[repo].replace('/', '--')}" / "snapshots" / "abc123"
     folder.mkdir(parents=True)
     for name in files:
-        (folder / name).touch()
+        (folder / name).write_text("{}" if name.endswith(".json") else "")
     return folder
 
 
@@ -98,6 +103,70 @@ def test_weights_in_the_hub_cache_are_found_under_either_name(empty_hub, repo):
     folder = put_in_hub(empty_hub, backbone, backbone.hub_files, repo)
     assert backbone.missing() is None
     assert backbone.files() == folder
+
+
+def write_weights(path: Path, shapes: dict[str, tuple[int, ...]], cut: int = 0) -> None:
+    """A safetensors file with these tensors, all zero and sparse, `cut` bytes short."""
+    tensors, end = {}, 0
+    for name, shape in shapes.items():
+        tensors[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + 4 * math.prod(shape)]}
+        end += 4 * math.prod(shape)
+    text = json.dumps(tensors).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(path, 8 + len(text) + end - cut)
+
+
+SWIN = {
+    "layers.0.blocks.0.mlp.fc1.weight": (86_736_696,),
+    "head.fc.weight": (21841, 1024),
+    "patch_embed.norm.weight": (128,),
+}
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        ("good", None),
+        ("pointer", "is a Git LFS pointer"),
+        ("cut", "cut short: "),
+        ("empty", "no safetensors file"),
+        ("head", r"another head: \(1000, 1024\), expected \(21841, 1024\)"),
+        ("body", "another body: 7 weights where 86,736,696 are expected"),
+    ],
+)
+def test_a_weight_file_is_looked_at_before_work_starts(empty_hub, tmp_path, capsys, what, said):
+    path = put_in_hub(empty_hub, BACKBONES["swin_base"], ("model.safetensors",)) / "model.safetensors"
+    if what == "pointer":
+        path.write_bytes(POINTER)
+    elif what != "empty":
+        changed = {"head": {"head.fc.weight": (1000, 1024)}, "body": {"layers.0.blocks.0.mlp.fc1.weight": (7,)}}
+        write_weights(path, SWIN | changed.get(what, {}), cut=what == "cut")
+    found = next(finding for finding in doctor._weights() if finding.what == "weights swin_base")
+    if said is None:
+        assert found.state == "good" and BACKBONES["swin_base"].unusable() is None
+        return
+    assert found.state == "broken" and str(path) in found.detail and "hf download" in found.cure
+    places = ["--data-dir", str(tmp_path / "d"), "--results-dir", str(tmp_path / "r")]
+    assert cli.main(["run", "--tasks", "spherical", "--methods", "vanilla", "--backbones", "swin_base", *places]) == 1
+    message = capsys.readouterr().err
+    assert re.search(said, message) and str(path) in message
+    assert not (tmp_path / "d").exists() and not list((tmp_path / "r").glob("*.json"))
+
+
+def test_a_tokenizer_that_is_a_pointer_is_named(empty_hub):
+    backbone = BACKBONES["roberta_base"]
+    folder = put_in_hub(empty_hub, backbone, backbone.hub_files)
+    write_weights(folder / "model.safetensors", {"roberta.encoder.layer.0.x": (backbone.parameters,)})
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_bytes(POINTER)
+    assert "tokenizer.json is a Git LFS pointer" in (backbone.unusable() or "")
+
+
+def test_the_embedded_weights_are_good():
+    assert BACKBONES["swin_micro"].unusable() is None
+    if BACKBONES["minilm"].missing() is None:
+        assert BACKBONES["minilm"].unusable() is None
 
 
 def test_a_half_downloaded_snapshot_counts_as_missing(empty_hub):
@@ -172,6 +241,7 @@ def test_roberta_is_read_from_the_hub_cache(empty_hub):
         vocab_size=50, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, pad_token_id=1
     )
     library = disturbed(RobertaModel(config)).eval()
+    backbone = replace(backbone, parameters=sum(p.numel() for p in library.encoder.parameters()))
     library.save_pretrained(put_in_hub(empty_hub, backbone, backbone.hub_files))
     model, ids = load_source_model(backbone), torch.arange(10, 26).reshape(2, 8)
     assert model.pretrained

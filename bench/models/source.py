@@ -42,7 +42,7 @@ def load_source_model(spec: Backbone, random_weights: bool = False, seed: int = 
     """
     folder = None
     if not random_weights:
-        if message := spec.missing():
+        if message := spec.unusable():
             raise SetupError(message)
         folder = spec.files()
     with torch.random.fork_rng(devices=[]):
