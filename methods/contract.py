@@ -133,6 +133,14 @@ class Method:
     def align(self, context: Context) -> None:
         """Stage 1. The default does nothing."""
 
+    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+        """What `align` costs in epochs of stage 2: in their arithmetic, and in their kernel launches. For time limits.
+
+        By default the task's epochs of stage 1 in both, and nothing where `align` does nothing.
+        """
+        epochs = 0.0 if type(self).align is Method.align else float(stage1.epochs)
+        return epochs, epochs
+
     def trainable(self, model: TargetModel) -> Iterable[nn.Parameter]:
         """The parameters that stage 2 moves; by default all of them."""
         return model.parameters()  # type: ignore[attr-defined]

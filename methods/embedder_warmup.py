@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from methods.contract import Context, Method, MethodError, TorchBatch, option
 
@@ -28,6 +28,11 @@ class EmbedderWarmup(Method):
         """Stage 1: min_φ ℓ(h(f(e_φ(x))), y)."""
         epochs = context.stage1.epochs if self.epochs is None else self.epochs
         warm_up_embedder(context, epochs, context.lr if self.lr is None else self.lr, self.train_predictor)
+
+    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+        """Its epochs, each at most one of stage 2."""
+        epochs = float(stage1.epochs if self.epochs is None else self.epochs)
+        return epochs, epochs
 
     def check(self) -> None:
         """Refuse negative epochs and learning rates that are not positive."""

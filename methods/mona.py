@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from methods.contract import Context, Method, MethodError, option
 from methods.embedder_warmup import warm_up_embedder
@@ -69,10 +69,8 @@ class Mona(Method):
     def align(self, context: Context) -> None:
         """Stage 1: warm-up, then one meta step per target batch."""
         lr = context.lr if self.lr is None else self.lr
-        epochs = min(context.stage1.epochs, MOST_EPOCHS) if self.epochs is None else self.epochs
-        sampler = PairSampler.of(
-            context.source.labels, self.source_batch or max(context.batch_size, LEAST_SOURCE_BATCH)
-        )
+        epochs = self._epochs(context.stage1)
+        sampler = PairSampler.of(context.source.labels, self._source_size(context.batch_size))
         warm_up_embedder(context, self.warmup_epochs, lr, self.train_predictor, name="mona-warmup")
         moved = [*context.model.embedder.parameters()]
         moved += [*context.model.predictor.parameters()] if self.train_predictor else []
@@ -87,6 +85,20 @@ class Mona(Method):
             return self._meta_step(context, *item)
 
         context.fit("mona", moved, gradient, epochs=epochs, lr=lr, epoch_batches=batches)  # type: ignore[arg-type]
+
+    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+        """Warm-up, and meta steps: a target sample counts 2.5 times, a source sample once, the launches 3.5 times.
+
+        Counted in floating-point operations on Swin-B at batches of 1 and 4, and timed on a CPU (docs/performance.md).
+        """
+        epochs, source = self._epochs(stage1), self._source_size(batch_size)
+        return self.warmup_epochs + epochs * (2.5 + source / batch_size), self.warmup_epochs + 3.5 * epochs
+
+    def _epochs(self, stage1: Any) -> int:
+        return min(stage1.epochs, MOST_EPOCHS) if self.epochs is None else self.epochs
+
+    def _source_size(self, batch_size: int) -> int:
+        return self.source_batch or max(batch_size, LEAST_SOURCE_BATCH)
 
     def check(self) -> None:
         """Refuse negative weights, steps and counts."""

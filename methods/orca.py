@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from methods.contract import Context, Method, MethodError, option
 
@@ -79,6 +79,11 @@ class Orca(Method):
             lr_at=lambda epoch: DECAY ** sum(epoch > milestone for milestone in MILESTONES),
             epoch_batches=lambda epoch: iter([epoch]),
         )
+
+    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+        """One update per epoch: a few samples of each class, through the embedder alone, and a transport each."""
+        epochs = float(stage1.epochs if self.epochs is None else self.epochs)
+        return epochs, epochs / 10
 
     def check(self) -> None:
         """Refuse counts and rates that make no sense."""

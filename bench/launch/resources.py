@@ -6,6 +6,7 @@ run with this results folder, their measured time is used instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,12 @@ signal in such a job for a timeout."""
 SAFETY = 2.0
 GPU_FLOPS = 30e12
 """Sustained by fine-tuning on a data-centre GPU, a cautious figure."""
+
+LAUNCH_SECONDS = 0.02
+"""Least time of one micro-batch, however small: some two thousand kernels forward and backward (counted on Swin-B and
+RoBERTa-base), launched one by one, and those of accumulation and of deterministic mode."""
+START_MINUTES = 2.0
+"""Importing torch from a shared file system, reading the data, building the model."""
 
 FORWARD_FLOPS = {"swin_base": 2 * 15.4e9, "swin_micro": 2 * 0.02e9}
 """One sample's forward pass: twice the multiply-adds (Swin-B at 224 x 224: 15.4e9, Liu et al. 2021, table 1)."""
@@ -59,15 +66,22 @@ def needs(cell: Cell, speeds: Sequence[cost.Speed]) -> Needs:
 def _measured(cell: Cell, speeds: Sequence[cost.Speed]) -> float | None:
     """Minutes with safety from cells of this kind whose speed is known, or None."""
     known = cost.estimate([cell], speeds)
-    return SAFETY * known.seconds / 60 if known.unknown == 0 else None
+    return START_MINUTES + SAFETY * known.seconds / 60 if known.unknown == 0 else None
 
 
 def _reckoned(cell: Cell) -> float:
-    """Minutes with safety from sample count, epochs of both stages and the size of the body."""
+    """Minutes with safety from sample counts, epochs of both stages and the size of the body.
+
+    An epoch takes its arithmetic or the launches of its micro-batches, whichever is longer.
+    """
     task, config = registry.tasks()[cell.task], plan.resolve(cell)
     samples = min(task.splits["train"], config.data.limit or task.splits["train"])
     forward = FORWARD_FLOPS.get(cell.backbone)
     if forward is None:
         forward = 2 * TEXT_PARAMETERS.get(cell.backbone, 100e6) * config.model.target_seq_len
-    epochs = config.trainer.epochs + config.stage1.epochs
-    return SAFETY * samples * epochs * 3 * forward / GPU_FLOPS / 60  # backward costs twice the forward pass
+    arithmetic = 3 * forward * samples / GPU_FLOPS  # backward costs twice the forward pass
+    launches = math.ceil(samples / config.trainer.batch_size) * LAUNCH_SECONDS
+    worked, launched = config.method.stage1_cost(config.stage1, config.trainer.batch_size)
+    stage1 = max(worked * arithmetic, launched * launches)
+    stage2 = config.trainer.epochs * max(arithmetic, launches)
+    return START_MINUTES + SAFETY * (stage1 + stage2) / 60
