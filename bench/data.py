@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,8 +80,9 @@ def generate(task: Task, data_dir: Path, profile: str, samples: int | None = Non
     root = standin_root(data_dir, profile, samples)
     if standin_here(task, data_dir, profile, samples):
         return False
-    scratch = root.parent / f".{root.name}.{task.name}.{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
+    for left in abandoned(data_dir):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = root.parent / f".{root.name}.{task.name}.{os.getpid()}@{socket.gethostname()}"
     scratch.mkdir(parents=True)
     try:
         mark = _mark(task, profile, samples)
@@ -89,6 +92,17 @@ def generate(task: Task, data_dir: Path, profile: str, samples: int | None = Non
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
+
+
+def abandoned(data_dir: Path) -> list[Path]:
+    """Folders of stand-ins whose maker was killed on this machine; of other machines' processes nothing is known here."""
+    here = re.compile(rf"\..+\.(\d+)@{re.escape(socket.gethostname())}")
+    made = [(path, here.fullmatch(path.name)) for path in (data_dir / "generated").glob(".*@*")]
+    return [path for path, fits in made if fits and (int(fits[1]) == os.getpid() or not _runs(fits[1]))]
+
+
+def _runs(pid: str) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _move_into(scratch: Path, root: Path) -> None:

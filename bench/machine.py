@@ -171,6 +171,14 @@ def git() -> dict[str, Any]:
     return {"commit": commit.strip(), "dirty": bool(changed.strip())}
 
 
+def home() -> Path:
+    """The user's home folder; one that is not there where a container runs as a user that it does not know."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 def command() -> str:
     """The command line of this process, as one could type it."""
     import shlex

@@ -167,6 +167,25 @@ def test_a_failing_cell_exits_1_and_the_others_go_on(shared_data, tmp_path, caps
     assert "--retry failed" in capsys.readouterr().out
 
 
+HOMELESS = """
+import os, pwd, sys
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = unknown
+del os.environ["HOME"]
+from bench import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("verb", [["list", "backbones"], ["plan", "--tasks", "ecg", "--executor", "slurm"]])
+def test_a_user_without_name_and_home_is_served(verb, tmp_path):
+    """As some containers run: nothing asks for a home folder that it cannot do without."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "HF_"))} | {"HOME": "/x"}
+    done = subprocess.run([sys.executable, "-c", HOMELESS, *verb], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "results, code",
     [(["done"], 0), (["done", "taken"], 1), (["skipped"], 0), (["skipped since failed"], 1), (["unwritten"], 1)],

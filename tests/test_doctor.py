@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from bench import cli
-from bench.launch import doctor, queue
+from bench import cli, data, registry
+from bench.launch import doctor, one, queue
 from bench.launch.claim import acquire
 from bench.launch.one import log_path
 from bench.store import Store
@@ -96,12 +100,15 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
     store.write(make_record(seed=9, sidecars={"curves": "../../etc/passwd"}))
     crafted = make_record(seed=10) | {"sidecars": {"curves": ["x"]}}
     store.path(crafted).write_text(json.dumps(crafted))
-    (store.folder / ".x.json.999999999.tmp").write_text("half")
+    half, fresh = (store.folder / f".{name}.json.999999999.tmp" for name in "xy")
+    half.write_text("half")
+    os.utime(half, (time.time() - 3600,) * 2)
+    fresh.write_text("another machine may be at it")
     store.work("manifests").mkdir(parents=True)
     (store.work("manifests") / "20260101T000000-0123abcd.json").write_text("{}")
     with acquire(store.work("0123456789abcdef")):
         pass
-    found = [f for f in doctor.examine(tmp_path, store.folder) if f.what in ("unreadable", "temporary", "interrupted")]
+    found = [f for f in doctor.examine(tmp_path, store.folder) if f.what in ("unreadable", "leftovers", "interrupted")]
     said = "\n".join(f.detail for f in found)
     for part in (
         "not JSON",
@@ -109,10 +116,57 @@ def test_store_health_names_sidecars_leftovers_and_manifests(tmp_path, quick_tor
         "outside of the store",
         "'sidecars.curves' is ['x'], expected text",
         "not a manifest",
-        "1 cell with a checkpoint",
+        "1 cell begun and not ended",
+        str(half),
     ):
         assert part in said
-    assert [f.what for f in found].count("temporary") == 1
+    assert str(fresh) not in said
+
+
+def killed_before_tidying(folder: Path) -> None:
+    one._tidy = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    run_cells(folder, make_cell(0))
+
+
+def killed_while_generating(folder: Path) -> None:
+    data._move_into = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    data.generate(registry.tasks()["spherical"], folder, "tiny")
+
+
+def in_a_process(work, folder: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=work, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_leftovers_are_named_cleaned_and_never_called_resumable(tmp_path, quick_torch, capsys):
+    in_a_process(killed_before_tidying, tmp_path)
+    in_a_process(killed_while_generating, tmp_path / "data")
+    run_cells(tmp_path, make_cell(1, do="fail"))
+    store = Store(tmp_path / "results")
+    done, failed = (store.work(make_cell(n, do).id) for n, do in ((0, ""), (1, "fail")))
+    with acquire(store.work("0123456789abcdef")):
+        found = findings(tmp_path)
+    scratch = next((tmp_path / "data" / "generated").glob(".tiny.spherical.*"))
+    assert str(done) in found["leftovers"].detail and str(scratch) in found["leftovers"].detail
+    assert found["failed"].detail.startswith("1 failed cell")
+    assert "interrupted" not in found
+    places = ["--results-dir", str(store.folder), "--data-dir", str(tmp_path / "data")]
+    cli.main(["doctor", "--clean", *places])
+    assert f"removed {done}" in capsys.readouterr().err
+    assert not done.exists() and not scratch.exists()
+    assert failed.exists()
+    assert "leftovers" not in findings(tmp_path)
+
+
+def test_the_next_stand_in_removes_what_a_killed_one_has_left(tmp_path):
+    in_a_process(killed_while_generating, tmp_path)
+    assert len(list((tmp_path / "generated").glob(".tiny.*"))) == 1
+    elsewhere = tmp_path / "generated" / ".tiny.ecg.999999999@another-machine"
+    elsewhere.mkdir()
+    assert data.generate(registry.tasks()["spherical"], tmp_path, "tiny")
+    assert list((tmp_path / "generated").glob(".tiny.*")) == [elsewhere]
 
 
 def test_status_from_the_command_line(tmp_path, capsys):

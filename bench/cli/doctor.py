@@ -1,4 +1,4 @@
-"""Say in one screen what this machine can do: each line good, missing or broken, with the cure. Changes nothing.
+"""Say in one screen what this machine can do: each line good, missing or broken, with the cure. Changes nothing without --clean.
 
 Missing is what only limits the choice (no GPU, no Slurm, weights that are not here); broken is what makes a run fail.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 
 from bench.cli.selection import add_places
 from bench.errors import Exit
@@ -17,13 +18,22 @@ from bench.words import say
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench doctor`."""
     add_places(parser)
+    parser.add_argument(
+        "--clean", action="store_true", help="remove what finished cells and killed processes have left"
+    )
     parser.add_argument("--json", action="store_true", help="print an array of objects")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; exit code 1 if anything is broken."""
+    from bench.launch import leftovers
     from bench.launch.doctor import examine
+    from bench.store import Store
 
+    if args.clean:
+        store = Store(args.results_dir)
+        for path in leftovers.clean(leftovers.find(store, store.scan()[0], args.data_dir)):
+            print(printable(f"removed {path}"), file=sys.stderr)
     findings = examine(args.data_dir, args.results_dir)
     if args.json:
         print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from typing import Literal
 
 from bench import data, registry
 from bench.errors import SetupError
-from bench.launch import claim, manifest, queue
-from bench.launch.status import CELL_ID
+from bench.launch import manifest, queue
+from bench.launch.leftovers import Leftovers, find
 from bench.models.backbones import BACKBONES
 from bench.store import Store
 from bench.words import counted
@@ -55,7 +54,7 @@ def examine(data_dir: Path, results_dir: Path) -> list[Finding]:
         *_plugins(),
         _data(data_dir),
         _disk(results_dir),
-        *_store(store),
+        *_store(store, data_dir),
     ]
 
 
@@ -178,10 +177,11 @@ def _disk(results_dir: Path) -> Finding:
     return Finding("disk", "good", detail)
 
 
-def _store(store: Store) -> Iterator[Finding]:
+def _store(store: Store, data_dir: Path) -> Iterator[Finding]:
     """Whether records can be written, and every file in the store that is not what it should be."""
     if not store.folder.is_dir():
         yield Finding("results", "missing", f"{store.folder} is not there yet", "the first run makes it")
+        yield from _leftovers(find(store, [], data_dir))
         return
     try:
         store.ensure_writable()
@@ -201,7 +201,7 @@ def _store(store: Store) -> Iterator[Finding]:
         yield Finding(
             "unreadable", "broken", f"{len(damaged) - SHOWN} more files", "remove those named, and look again"
         )
-    yield from _leftovers(store)
+    yield from _leftovers(find(store, records, data_dir))
 
 
 def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path, str]]:
@@ -222,30 +222,17 @@ def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path,
                     yield path, str(error)
 
 
-def _leftovers(store: Store) -> Iterator[Finding]:
-    """Work folders that nobody works in, and temporary files of killed processes: harmless, and worth a word."""
-    idle = [
-        folder
-        for folder in sorted((store.folder / "work").glob("*"))
-        if CELL_ID.fullmatch(folder.name) and not _held(folder)
-    ]
-    if idle:
-        yield Finding(
-            "interrupted", "good", f"{counted(len(idle), 'cell')} with a checkpoint; the next run resumes them"
+def _leftovers(found: Leftovers) -> Iterator[Finding]:
+    """Work folders that nobody works in, and what killed processes have left: harmless, and worth a word."""
+    if found.begun:
+        detail = f"{counted(len(found.begun), 'cell')} begun and not ended; the next run resumes them"
+        yield Finding("interrupted", "good", detail)
+    if found.failed:
+        detail = (
+            f"{counted(len(found.failed), 'failed cell')}; --retry failed goes on from the checkpoint, if there is one"
         )
-    temporary = [p for p in store.folder.glob(".*.tmp") if _owner_is_gone(p)]
-    if temporary:
-        names = " ".join(p.name for p in temporary[:3])
-        cure = f"remove them: they are halves of files whose writer was killed ({names})"
-        yield Finding("temporary", "missing", f"{len(temporary)} temporary files of processes that are gone", cure)
-
-
-def _held(folder: Path) -> bool:
-    number, raw = claim.newest(folder)
-    owner = claim.parse(raw) if number else None
-    return bool(owner and not owner.released and claim.alive_here(owner) is not False)
-
-
-def _owner_is_gone(path: Path) -> bool:
-    pid = re.search(r"\.(\d+)\.tmp$", path.name)
-    return pid is not None and not Path(f"/proc/{pid[1]}").exists()
+        yield Finding("failed", "good", detail)
+    if found.superfluous:
+        names = ", ".join(str(path) for path in found.superfluous[:SHOWN])
+        detail = f"{counted(len(found.superfluous), 'leftover')} of finished cells and killed processes: {names}"
+        yield Finding("leftovers", "missing", detail, "`bench doctor --clean` removes them")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import machine
 from bench.errors import UsageError, unknown
 from bench.launch.options import LaunchOptions
 
@@ -63,7 +64,7 @@ _OURS = {"array", "dependency", "error", "job-name", "open-mode", "output", "sig
 
 def default_path() -> Path:
     """`~/.config/bench/slurm.toml`, or where XDG_CONFIG_HOME says."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "bench" / "slurm.toml"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or machine.home() / ".config") / "bench" / "slurm.toml"
 
 
 def read(given: str | None) -> dict[str, dict[str, Any]]:

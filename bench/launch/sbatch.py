@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import shlex
 import signal
@@ -138,7 +137,7 @@ def private_folder(folder: Path) -> Iterator[int]:
             info = path.stat()
             if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
                 raise SetupError(
-                    f"{path} can be changed by others than {getpass.getuser()}: job files there are run as you. Choose "
+                    f"{path} can be changed by others than you: job files there are run as you. Choose "
                     f"another --results-dir, or `chmod go-w` it"
                 )
         yield before

@@ -89,7 +89,7 @@ def rows(store: Store, cells: Iterable[Cell] | None = None, aside: list[Problem]
         chosen: Iterable[Cell] = known.values()
     else:
         chosen = cells
-    now = _filesystem_now(store.folder)
+    now = filesystem_now(store.folder)
     out = [_row(store, cell, records.get(cell.id), placed.get(cell.id), now) for cell in chosen]
     running = [row.cell for row in out if row.status == "running"]
     costs = cost.estimate(running, cost.measured(store)).by_cell if running else {}
@@ -199,7 +199,7 @@ def _lives(owner: claim.Owner | None, path: Path, now: float) -> bool:
         return False
 
 
-def _filesystem_now(folder: Path) -> float:
+def filesystem_now(folder: Path) -> float:
     """The time by the clock that stamps files there, which need not be this machine's."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".now.") as probe:

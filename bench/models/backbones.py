@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench import machine
 from bench.models.weights import header, refuse_no_json, refuse_other_body, refuse_other_head
 
 STANDIN = {"vision": "swin_micro", "text": "minilm"}
@@ -114,8 +115,8 @@ def _hub_cache() -> Path:
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if value := os.environ.get(variable):
             return Path(value).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "huggingface"
-    return Path(os.environ.get("HF_HOME", cache)).expanduser() / "hub"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or machine.home() / ".cache") / "huggingface"
+    return Path(os.environ.get("HF_HOME") or cache).expanduser() / "hub"
 
 
 def _hub_folder(repo: str, names: tuple[str, ...]) -> Path | None:
