@@ -1,6 +1,6 @@
-"""Say in one screen what this machine can do: each line good, missing or broken, with the cure. Changes nothing without --clean.
+"""Say in one screen what this machine can do: each line good, missing or broken, with the cure.
 
-Missing is what only limits the choice (no GPU, no Slurm, weights that are not here); broken is what makes a run fail.
+It changes nothing without --clean. Missing is what only limits the choice (no GPU, no Slurm, weights that are not here); broken is what makes a run fail.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 from bench.cli.selection import add_places
 from bench.errors import Exit
-from bench.words import say
+from bench.words import printable, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.clean:
         store = Store(args.results_dir)
-        for path in leftovers.clean(leftovers.find(store, store.scan()[0], args.data_dir)):
+        for path in leftovers.clean(leftovers.find(store, store.scan(leftovers.READ)[0], args.data_dir)):
             print(printable(f"removed {path}"), file=sys.stderr)
     findings = examine(args.data_dir, args.results_dir)
     if args.json:

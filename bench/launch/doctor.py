@@ -16,7 +16,7 @@ from typing import Literal
 from bench import data, registry
 from bench.errors import SetupError
 from bench.launch import manifest, queue
-from bench.launch.leftovers import Leftovers, find
+from bench.launch.leftovers import READ, Leftovers, find
 from bench.models.backbones import BACKBONES
 from bench.store import Store
 from bench.words import counted
@@ -187,7 +187,7 @@ def _store(store: Store, data_dir: Path) -> Iterator[Finding]:
         store.ensure_writable()
     except SetupError as error:
         yield Finding("results", "broken", str(error), "choose another folder with --results-dir")
-    records, problems = store.scan(("task", "method", "backbone", "seed", "id", "sidecars"))
+    records, problems = store.scan((*READ, "sidecars"))
     manifests, bad = manifest.scan(store)
     detail = f"{store.folder}: {len(records)} readable records, {len(manifests)} submissions"
     yield Finding("records", "good", detail)

@@ -18,6 +18,10 @@ from bench.record import Record
 from bench.store import Store
 
 
+READ = ("task", "method", "backbone", "seed", "id", "status")
+"""What `find` needs of each record."""
+
+
 @dataclass(frozen=True)
 class Leftovers:
     """What lies below a results folder and a data folder without anybody at work on it."""
