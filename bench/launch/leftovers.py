@@ -17,7 +17,6 @@ from bench.launch.status import CELL_ID, filesystem_now
 from bench.record import Record
 from bench.store import Store
 
-
 READ = ("task", "method", "backbone", "seed", "id", "status")
 """What `find` needs of each record."""
 
