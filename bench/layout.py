@@ -72,6 +72,13 @@ class Data(TypedDict, total=False):
     notes: Notes
 
 
+class Body(TypedDict):
+    """The encoder of the backbone: the hash of its weights (None: random ones were allowed), and how many they are."""
+
+    sha256: str | None
+    parameters: Count
+
+
 class Source(TypedDict, total=False):
     """The source data of stage 1 and of the analyses."""
 
@@ -86,6 +93,7 @@ class Git(TypedDict, total=False):
 
     commit: str | None
     dirty: bool | None
+    commits: list[str]
 
 
 class Code(TypedDict, total=False):

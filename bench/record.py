@@ -16,7 +16,7 @@ from bench import layout
 from bench.layout import AnyText, Count, Name, Setting
 from bench.schema import checker
 
-SCHEMA = 1
+SCHEMA = 2
 
 STATUSES = ("done", "failed", "diverged", "out_of_memory", "timeout", "lost")
 
@@ -78,6 +78,9 @@ RECORD: Mapping[str, Key] = {
         "input_shape, output_shape, notes}",
     ),
     "weights": Key(AnyText, "what the body started from, e.g. 'pretrained: ...' or 'random, seed 0'", True),
+    "body": Key(
+        layout.Body, "the pretrained body of the backbone, whatever the model starts from: {sha256, parameters}", True
+    ),
     "source": Key(layout.Source, "the source data used: {name, fingerprint, classes, count}, {} if none"),
     "parameters": Key(dict[str, Count], "{total, trainable, embedder, encoder, predictor}"),
     "seconds_data": Key(float, "loading (and generating) data", True),
@@ -101,7 +104,10 @@ RECORD: Mapping[str, Key] = {
     "driver": Key(str, "driver version", True),
     "threads": Key(Count, "CPU threads of torch", True),
     "packages": Key(dict[str, str], "versions of the packages that matter"),
-    "git": Key(layout.Git, "{commit, dirty} at execution, {} outside of a checkout"),
+    "git": Key(
+        layout.Git,
+        "{commit, dirty} at execution and the commits of all attempts, {} outside of this project's checkout",
+    ),
     "code": Key(
         layout.Code,
         "{task, method}: hash of the source of the plug-in and of all modules that it imports (`tasks.source`)",

@@ -207,13 +207,6 @@ def test_seeds_run_with_different_settings_are_not_averaged():
     assert panel.rows == ("vanilla[trainer.lr=0.0001]", "vanilla[trainer.lr=0.0003]")
 
 
-def test_different_data_or_code_in_one_column_is_said():
-    data = {**make_record()["data"], "fingerprint": "other"}
-    some = [make_record(), make_record(seed=1, data=data, code={"task": "x", "method": "y"})]
-    notes = " ".join(tables.scores(one_panel(some), CATALOGUE).notes)
-    assert "advection were made on 2 different sets" in notes and "vanilla was run by 2 versions" in notes
-
-
 def test_several_versions_of_a_package_are_said_and_whether_they_go_with_the_methods():
     def notes(*versions):
         cells = [make_record(method=m, seed=s, packages={"python": "3.11.7", "torch": v}) for m, s, v in versions]

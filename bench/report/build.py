@@ -57,7 +57,8 @@ def build(
 def heading(panel: Panel) -> str:
     """`Suite quick: quick profile, strict protocol, generated data`."""
     on = f", backbone {panel.backbone}" if panel.backbone else ""
-    return f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}"
+    apart = f", set apart {panel.apart}" if panel.apart else ""
+    return f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}{apart}"
 
 
 def _summary(shown: pd.DataFrame, parts: Sequence[Panel], problems: Sequence[Problem], folder: Path | str) -> Section:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.comparable import differences
 from bench.record import Record
 from bench.report import provenance
 from bench.report.build import GENERATED, heading, problems_section
@@ -116,7 +117,8 @@ def _table(pair: tuple[Panel, Panel]) -> Table:
             verdict = Cell(said, records=ids)
             p = _welch(*(c["score"].dropna().to_numpy() for c in cells))
         tests.append(p)
-        rows.append((f"{task}: {row}", [Cell(f"{metric} {'↑' if higher else '↓'}"), a, b, difference, verdict]))
+        also = Cell("; ".join(differences(*(c["record"] for c in cells))) or "—", records=(*a.records, *b.records))
+        rows.append((f"{task}: {row}", [Cell(f"{metric} {'↑' if higher else '↓'}"), a, b, difference, verdict, also]))
     adjusted = iter(holm([p for p in tests if p is not None]))
     for (_, line), p in zip(rows, tests, strict=True):
         holms = None if p is None else next(adjusted)
@@ -124,11 +126,12 @@ def _table(pair: tuple[Panel, Panel]) -> Table:
         line += [Cell("—" if v is None else f"{v:.3g}", v, records=ids) for v in (p, holms)]
     columns = (
         *(Column("metric", text=True), Column("A"), Column("B"), Column("B − A")),
-        *(Column("B is", text=True), Column("p"), Column("p (Holm)")),
+        *(Column("B is", text=True), Column("differ also in", text=True), Column("p"), Column("p (Holm)")),
     )
     notes = (
         "Mean ± standard deviation over seeds (number of seeds). p: Welch's t test over seeds, where both sides have "
-        "at least two that differ; Holm's adjustment over the lines of this table. With few seeds no p means much.",
+        "at least two that differ; Holm's adjustment over the lines of this table. With few seeds no p means much. "
+        "Differ also in: data, code, weights, precision or source data (A / B), besides what the comparison is about.",
     )
     title, body = f"A and B, suite {pair[0].suite}", tuple((label, tuple(cells)) for label, cells in rows)
     return Table(f"compare_{pair[0].name}", title, "task: method", columns, body, notes)

@@ -1,19 +1,21 @@
 """Records as one table, and that table cut into panels: sets of cells that may stand side by side.
 
-A panel holds cells of one suite, profile, protocol, origin and (where a task has several) backbone: nothing else may
-share a column. Its rows are methods; settings that set two variants of a method apart are part of the row's name.
+A panel holds cells of one suite, profile, protocol, origin and (where a task has several) backbone, each task's of the
+same data, code, weights and precision (`bench.comparable`): nothing else may share a column. Its rows are methods; settings
+that set two variants of a method apart are part of the row's name, and so is the method's code where it differs.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
+from bench import comparable
 from bench.record import RECORD, Record
 
 NAMES = ("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status")
@@ -24,7 +26,7 @@ COSTS = (
     *("peak_memory_host", "peak_memory_device"),
 )
 KEPT = (*NAMES, *METRIC, *SCORES, *COSTS, "device", "weights")
-READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "parameters", "retries", "sidecars"})
+READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "retries", "sidecars"})
 """Keys of a record that reports read."""
 GROUP = ["profile", "protocol", "origin"]
 METHOD_ORDER = ("scratch", "linear", "frozen", "vanilla", "embedder_warmup", "orca", "mona")
@@ -63,11 +65,16 @@ class Panel:
     rows: tuple[str, ...]
     shared: Mapping[str, Any]
     """Overrides that every cell of the panel has."""
+    apart: int = 0
+    """Number of a panel of cells that are not comparable with those of the same group; 0 is the main one."""
+    differs: tuple[str, ...] = ()
+    """In what the tasks of a panel apart differ from the main one; of the main one, what stands apart. In words."""
 
     @property
     def name(self) -> str:
         """A file name part, unique among the panels of a report."""
         parts = [self.suite, self.profile, self.protocol, self.origin, self.backbone]
+        parts += [f"apart{self.apart}"] if self.apart else []
         return "_".join(p for p in parts if p)
 
     @functools.cached_property
@@ -119,8 +126,9 @@ def label(method: str, settings: Mapping[str, Any]) -> str:
 def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """`cells` with the column `row`, and the overrides that all of them share.
 
-    In a row's name are: every override of a method's own option; further overrides that not all cells share; and any
-    setting in which records that would else be averaged as seeds of one cell differ (made by different versions).
+    In a row's name are: every override of a method's own option; further overrides that not all cells share; any
+    setting or source data in which records that would else be averaged as seeds of one cell differ (made by different
+    versions); and the hash of the method's code where the row would else hold several.
     """
     overrides = [record["overrides"] for record in cells["record"]]
     common = {k: v for k, v in overrides[0].items() if not k.startswith("method.")} if overrides else {}
@@ -128,17 +136,32 @@ def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     cells = cells.copy()
     own = dict(zip(cells.index, ({k: v for k, v in o.items() if k not in common} for o in overrides), strict=True))
     cells["row"] = [label(method, own[index]) for index, method in cells["method"].items()]
-    settings = pd.Series([record["settings"] for record in cells["record"]], index=cells.index)
-    for (_, _), group in cells.groupby(["row", "task"], sort=False):
-        kinds = {json.dumps(s, sort_keys=True): s for s in settings[group.index]}
-        if len(kinds) == 1:
-            continue
-        names = {n for s in kinds.values() for n in s}
-        differ = {n for n in names if len({flat(s.get(n)) for s in kinds.values()}) > 1}
-        for index in group.index:
-            extra = {n: settings[index].get(n) for n in differ} | own[index]
-            cells.loc[index, "row"] = label(cells.loc[index, "method"], extra)
+    extra: dict[Any, dict[str, Any]] = {index: {} for index in cells.index}
+    for _, group in cells.groupby("row", sort=False):
+        _tell_apart(group, extra, comparable.METHOD_CODE)
+        for _, seeds in group.groupby("task", sort=False):
+            _tell_apart(seeds, extra, comparable.SOURCE)
+            for index, differ in zip(seeds.index, _differing([r["settings"] for r in seeds["record"]]), strict=True):
+                extra[index] |= differ
+    cells["row"] = [label(method, extra[index] | own[index]) for index, method in cells["method"].items()]
     return cells, common
+
+
+def _tell_apart(group: pd.DataFrame, extra: Mapping[Any, dict[str, Any]], aspect: comparable.Aspect) -> None:
+    """Add the aspect to what sets each record of the group apart, if they differ in it."""
+    values = {index: aspect.of(record) for index, record in group["record"].items()}
+    if len({v for v in values.values() if v is not None}) > 1:
+        for index, value in values.items():
+            extra[index] |= {} if value is None else {aspect.name: value}
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each mapping, the entries in which the mappings are not all the same."""
+    if all(s == settings[0] for s in settings):
+        return [{} for _ in settings]
+    names = {name for s in settings for name in s}
+    differ = sorted(name for name in names if len({flat(s.get(name)) for s in settings}) > 1)
+    return [{name: s.get(name) for name in differ} for s in settings]
 
 
 def row_order(cells: pd.DataFrame) -> tuple[str, ...]:
@@ -171,9 +194,33 @@ def panels(frame: pd.DataFrame, catalogue: Catalogue, only: Sequence[str] | None
             alone = cells.groupby("task")["backbone"].nunique().max() == 1
             for backbone in [None] if alone else sorted(cells["backbone"].unique()):
                 part = cells if backbone is None else cells[cells["backbone"] == backbone]
-                out.append(_panel(suite, profile, protocol, origin, backbone, part, suites.get(suite, ())))
+                for apart, comparable_part, differs in comparable_sets(part):
+                    key_ = (suite, profile, protocol, origin, backbone)
+                    panel = _panel(*key_, comparable_part, suites.get(suite, ()))
+                    out.append(replace(panel, apart=apart, differs=differs))
     first = {"official": 0, "generated": 1}
     return sorted(out, key=lambda p: (first.get(p.origin, 2), order.index(p.suite) if p.suite in order else len(order)))
+
+
+def comparable_sets(
+    cells: pd.DataFrame, by: str = "task", aspects: Sequence[comparable.Aspect] = comparable.COLUMN
+) -> Iterator[tuple[int, pd.DataFrame, tuple[str, ...]]]:
+    """(number, cells, in what they differ) of the parts of `cells` whose every task (or `by`) is comparable within.
+
+    Part 0 has the largest set of every task, and says what stands apart; the others say in what they differ from it.
+    """
+    number: dict[Any, int] = {}
+    differs: dict[int, list[str]] = {0: []}
+    for name, group in cells.groupby(by, sort=False):
+        found = comparable.variants(list(group["record"]), aspects)
+        number |= dict(zip(group.index, found.numbers, strict=True))
+        for n, said in enumerate(found.differs[1:], 1):
+            differs.setdefault(n, []).append(f"{name}: {said}")
+            count = found.numbers.count(n)
+            stand = "1 record of it stands" if count == 1 else f"{count} records of it stand"
+            differs[0].append(f"{name}: {stand} apart, in a section of their own ({said})")
+    for n, part in cells.groupby(cells.index.map(number)):
+        yield int(n), part, tuple(differs[int(n)])
 
 
 def _panel(

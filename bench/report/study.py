@@ -1,7 +1,8 @@
 """The page of a study: its question, the verdict on every rule, and the tables and figures that the verdict rests on.
 
 What is said holds for the records at hand. Official and generated data are never judged together, nor are two backbones
-on one task: each such part of the records has a verdict of its own.
+on one task, nor records of other data, code, weights or precision (`bench.comparable`): each such part of the records has
+a verdict of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import Any
 import pandas as pd
 
 from bench import studies
+from bench.comparable import METHOD_CODE
 from bench.record import Record
 from bench.report import analyses, provenance, tables
 from bench.report.analyses import ArraysOf
 from bench.report.analysis_figures import analysis_figures
 from bench.report.build import GENERATED
 from bench.report.curves import CurvesOf, learning_curves
-from bench.report.frame import Catalogue, Panel, to_frame
+from bench.report.frame import Catalogue, Panel, comparable_sets, to_frame
 from bench.report.observations import observe, tuned
 from bench.report.page import Banner, Block, Code, Fold, Page, Section, Text
 from bench.report.study_figures import correlation_figure, trend_figure, verdict_figure
@@ -43,6 +45,10 @@ class Part:
     """As `observations.observe` makes it; tuned arms reduced to their chosen variants."""
     searched: pd.DataFrame
     """The same with every variant of tuned arms."""
+    apart: int = 0
+    """Number of a part that is not comparable with the others of its origin and backbone; 0 is the main one."""
+    differs: tuple[str, ...] = ()
+    """As in `frame.Panel`."""
 
 
 def write(
@@ -102,8 +108,15 @@ def parts(study: Study, table: pd.DataFrame) -> Iterator[Part]:
         if chosen.empty:
             continue
         alone = chosen.groupby("task")["backbone"].nunique().max() == 1
-        for backbone, searched in [(None, chosen)] if alone else chosen.groupby("backbone"):
-            yield Part(origin, None if backbone is None else str(backbone), tuned(searched, study), searched)
+        for backbone, group in [(None, chosen)] if alone else chosen.groupby("backbone"):
+            name = None if backbone is None else str(backbone)
+            sets = (
+                (searched, (*other_code, *differs))
+                for _, same_code, other_code in comparable_sets(group, "arm", (METHOD_CODE,))
+                for _, searched, differs in comparable_sets(same_code)
+            )
+            for apart, (searched, differs) in enumerate(sets):
+                yield Part(origin, name, tuned(searched, study), searched, apart, differs)
 
 
 def panel_of(study: Study, size: str, part: Part) -> Panel:
@@ -116,7 +129,8 @@ def panel_of(study: Study, size: str, part: Part) -> Panel:
     order = [*chosen.tasks, *sorted(frame["task"].unique())]
     tasks = tuple(t for t in dict.fromkeys(order) if t in set(frame["task"]))
     where = (chosen.profile, chosen.protocol, part.origin, part.backbone)
-    return Panel(f"{study.name}-{size}", *where, frame, tasks, rows, dict(chosen.set))
+    name = f"{study.name}-{size}"
+    return Panel(name, *where, frame, tasks, rows, dict(chosen.set), part.apart, part.differs)
 
 
 def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
@@ -258,7 +272,8 @@ def _provenance(frame: pd.DataFrame, name: str, size: str, folder: Path | str) -
 
 
 def _part_name(part: Part) -> str:
-    return f"{part.origin} ({part.backbone})" if part.backbone else part.origin
+    said = f"{part.origin} ({part.backbone})" if part.backbone else part.origin
+    return f"{said}, set apart {part.apart}" if part.apart else said
 
 
 def _unique(table: pd.DataFrame) -> list[Record]:

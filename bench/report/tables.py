@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.comparable import NOT_RECORDED
 from bench.report.comparison import matrix
 from bench.report.frame import Catalogue, Panel
 from bench.report.statistics import ranks, summarise, win_rate
@@ -99,35 +100,30 @@ def describe(panel: Panel, catalogue: Catalogue) -> list[str]:
 
 def warnings(panel: Panel) -> list[str]:
     """What makes the columns of a panel less comparable than they look."""
-    found = []
+    found = [f"Attention: {said}." for said in panel.differs]
     for task in panel.tasks:
-        cells = panel.of(task=task)
-        if (count := cells["fingerprint"].nunique()) > 1:
-            found.append(f"Attention: the cells of {task} were made on {count} different sets of data files.")
-        if (count := len({r["code"].get("task") for r in cells["record"]})) > 1:
-            found.append(f"Attention: {task} was read by {count} versions of its task file.")
-        found += _about_the_data(task, [r["data"] for r in cells["record"]])
-    for row in panel.rows:
-        if (count := len({r["code"].get("method") for r in panel.of(row)["record"]})) > 1:
-            found.append(f"Attention: {row} was run by {count} versions of its method file.")
+        found += _about_the_data(task, [r["data"] for r in panel.of(task=task)["record"]])
     return found + _about_the_software(panel)
 
 
 def _about_the_software(panel: Panel) -> list[str]:
-    """Packages in several versions, and whether that falls together with the methods."""
+    """Packages in several versions, threads in several numbers, and whether that falls together with the methods."""
     found = []
     packages = [record["packages"] for record in panel.cells["record"]]
-    for name in sorted({name for versions in packages for name in versions}):
-        versions = pd.Series([str(p.get(name, "unknown")) for p in packages], index=panel.cells.index)
-        counts = versions.value_counts().sort_index()
+    kinds = {
+        f"versions of {name}": [p.get(name) for p in packages] for name in sorted({n for p in packages for n in p})
+    }
+    kinds["numbers of CPU threads"] = [record["threads"] for record in panel.cells["record"]]
+    for kind, given in kinds.items():
+        values = pd.Series([NOT_RECORDED if v is None else str(v) for v in given], index=panel.cells.index)
+        counts = values.value_counts().sort_index()
         if len(counts) == 1:
             continue
-        said = ", ".join(f"{version} ({count})" for version, count in counts.items())
-        by_row = {frozenset(group) for _, group in versions.groupby(panel.cells["row"])}
-        mixed = "; not every method with every one, so a difference between methods may be one between versions"
+        said = ", ".join(f"{value} ({count})" for value, count in counts.items())
+        by_row = {frozenset(group) for _, group in values.groupby(panel.cells["row"])}
+        mixed = "; not every method with every one, so a difference between methods may be one between these"
         found.append(
-            f"Attention: these cells were run with {len(counts)} versions of {name}: {said}"
-            f"{mixed if len(by_row) > 1 else ''}."
+            f"Attention: these cells were run with {len(counts)} {kind}: {said}{mixed if len(by_row) > 1 else ''}."
         )
     return found
 
@@ -137,6 +133,10 @@ def _about_the_data(task: str, data: list[dict]) -> list[str]:
     notes = [entry.get("notes", {}) for entry in data]
     said = sorted({text for note in notes for text in note.get("warnings", ())})
     found = [f"Attention: data of {task}: {text}." for text in said]
+    found += [
+        f"Attention: data of {task} are not as published ({said})."
+        for said in sorted({"; ".join(entry.get("unlike_published", ())) for entry in data} - {""})
+    ]
     files = {(path, text) for entry in data for path, text in entry.get("verification", {}).items()}
     found += [
         f"Attention: {path} is not the published file ({t})." for path, t in sorted(files) if t.startswith("differs")
