@@ -6,6 +6,7 @@ Official files lie below the data folder (`--data-dir`, `$BENCH_DATA`, or `data/
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,9 @@ from tasks import source
 from tasks.contract import Task
 from tasks.files.generated import read_mark
 from tasks.files.locate import locate
+
+ROOM = 64 << 20
+"""Bytes that must be free before a stand-in is made: more than a quick one takes."""
 
 
 def default_dir() -> Path:
@@ -82,6 +86,10 @@ def generate(task: Task, data_dir: Path, profile: str, samples: int | None = Non
         return False
     for left in abandoned(data_dir):
         shutil.rmtree(left, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(root.parent).free < ROOM:
+        # Not left to the writers: HDF5 may take the whole process down when a disk is full.
+        raise OSError(errno.ENOSPC, f"no room for a stand-in of {task.name} ({ROOM >> 20} MiB)", str(root))
     scratch = root.parent / f".{root.name}.{task.name}.{os.getpid()}@{socket.gethostname()}"
     scratch.mkdir(parents=True)
     try:

@@ -133,6 +133,16 @@ def test_a_full_disk_is_said_before_training_and_survived_in_the_middle(small_di
     assert (result.outcome, result.record["score"]) == ("done", score_after(3))
 
 
+@pytest.mark.parametrize("small_disk", ["size=1m,nr_inodes=12"], indirect=True)
+def test_a_disk_without_inodes_is_not_told_to_free_space(small_disk):
+    with contextlib.suppress(OSError):
+        for number in range(12):
+            (small_disk / f"{number}").touch()
+    (result,) = run_cells(small_disk, make_cell(0)).results
+    assert result.outcome == "unwritten"
+    assert "there is space, but no file more can be made" in result.message
+
+
 def fill(folder: Path) -> Path:
     """Fill the disk to its last byte; the file to remove again."""
     ballast = folder / "ballast"
