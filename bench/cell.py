@@ -326,9 +326,9 @@ def _parameters(model: torch.nn.Module) -> dict[str, int]:
 
 
 def _forget_earlier_attempts(store: Store, draft: Record) -> None:
-    """Remove the checkpoints of an attempt that ended in a record, if that is `done` or was made by other code."""
+    """Remove checkpoints of an attempt that ended in a record: it was done, has diverged, or was made by other code."""
     before = store.get(draft)
-    if before is None or (before["status"] != "done" and before["code"] == draft["code"]):
+    if before is None or (before["status"] not in ("done", "diverged") and before["code"] == draft["code"]):
         return
     recorded = store.path(draft).stat().st_mtime_ns
     for path in Checkpoints(store.work(draft["id"])).files():

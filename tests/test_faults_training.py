@@ -258,11 +258,13 @@ def test_a_failed_cell_keeps_its_checkpoint_and_its_retry_goes_on_from_there(
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("code", ["same", "changed"])
-def test_a_retry_with_other_code_starts_anew(tmp_path, data_dir, monkeypatch, code):
-    """Else half of a score would come from code that its record does not name."""
+@pytest.mark.parametrize("code", ["same", "changed", "diverged"])
+def test_a_retry_with_other_code_or_after_divergence_starts_anew(tmp_path, data_dir, monkeypatch, code):
+    """Else half of a score would come from code that its record does not name, or from weights that are no numbers."""
+    from bench.trainer import Diverged
+
     job = job_in(tmp_path, data_dir)
-    failing_after(monkeypatch, 8, ValueError("once"))
+    failing_after(monkeypatch, 8, Diverged("once") if code == "diverged" else ValueError("once"))
     run_cells(job, tiny_cell())
     if code == "changed":
         monkeypatch.setattr(registry, "source_hash", lambda thing: "0" * 16)
