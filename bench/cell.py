@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from bench import cost, faults, machine, plan, registry
-from bench.analysis.observe import Observer
+from bench.analysis.observe import Observer, decided
+from bench.analysis.summary import NAMES
 from bench.batches import Loader, torch_seed
 from bench.checkpoint import Checkpoints, Unfit
 from bench.context import CellContext
@@ -105,7 +106,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     backbone = BACKBONES[cell.backbone]
     model_of_body = load_source_model(backbone, random_weights=cell.random_weights, seed=cell.seed)
     own = config.method.build(task.kind, loaded.input_shape, loaded.output_shape)
-    source = None
+    source, wanted = None, config.analysis
     if own is None:
         shapes = loaded.input_shape, loaded.output_shape
         built = build_target(model_of_body, task.kind, *shapes, config.model, cell.seed)
@@ -114,10 +115,8 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
         set_recompute(built, config.trainer.recompute)
         target: torch.nn.Module = built
         draft["weights"] = model_of_body.weights if method.pretrained else f"random, seed {cell.seed}"
-        wants_source = method.needs_source or any(
-            (config.analysis.probe, config.analysis.tsne, config.analysis.discrepancy, config.analysis.similarity)
-        )
-        if wants_source:
+        wanted = decided(wanted, len(loaded.train), config.trainer.epochs)
+        if method.needs_source or any(getattr(wanted, name) for name in NAMES):
             source = _source(cell, config, places, model_of_body.to(device), device, draft)
     else:
         target, draft["weights"] = own, "random: a model of the method's own"
@@ -129,7 +128,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     trainer = Trainer(target, train, config.trainer, cell.seed, checkpoints, progress)
     loss = LOSSES[loss_name(task, cell.protocol)]
     context = CellContext(target, loaded, train, source, config, cell.seed, loss, trainer, device, precision)
-    observer = Observer(config.analysis, source, checkpoints.folder, cell.seed, config.trainer.epochs)
+    observer = Observer(wanted, source, checkpoints.folder, cell.seed, config.trainer.epochs)
     names = metric_names(task, cell.protocol)
     draft["trivial"] = trivial_scores(task, loaded, names)
 

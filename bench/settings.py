@@ -119,7 +119,9 @@ class DataSettings:
 class AnalysisSettings:
     """What is measured besides the score. Not part of a cell's identity: it changes no result of training."""
 
-    probe: bool = runtime(False, "linear probe of the encoder on source data")
+    probe: bool | None = runtime(
+        None, "linear probe of the encoder on source data; None: where training is so long that it costs under 2 %"
+    )
     probe_epochs: tuple[int, ...] = runtime(
         (), "epochs at which to probe, 0 is the pretrained body; (): first and last"
     )

@@ -10,9 +10,9 @@ from torch import nn
 
 from bench.analysis import features as kept_features
 from bench.analysis.discrepancy import discrepancy
-from bench.analysis.features import FeatureFolder, choose_source, read_arrays, same_weights, write_arrays
+from bench.analysis.features import TEST, TRAIN, FeatureFolder, choose_source, read_arrays, same_weights, write_arrays
 from bench.analysis.inputs import NotKept
-from bench.analysis.observe import Observer
+from bench.analysis.observe import LONG, Observer, decided
 from bench.analysis.probe import fit_linear, probe
 from bench.analysis.summary import summarise
 from bench.analysis.target import choose_samples, view_target
@@ -280,3 +280,10 @@ def test_arrays_are_written_whole_or_not_at_all(tmp_path):
 def test_same_weights():
     assert same_weights(Encoder(), fine_tuned(0)) and not same_weights(Encoder(), fine_tuned(1))
     assert not same_weights(Encoder(), nn.Linear(4, 6))
+
+
+def test_the_probe_comes_unasked_where_training_is_long_enough_to_make_it_cheap():
+    unasked, forbidden, asked = AnalysisSettings(), AnalysisSettings(probe=False), AnalysisSettings(probe=True)
+    assert 2 * (TRAIN + TEST) <= 0.02 * 3 * LONG  # two forward passes of the source, three passes' worth of training
+    assert decided(unasked, LONG // 10, 10).probe and not decided(unasked, LONG // 10 - 1, 10).probe
+    assert not decided(forbidden, LONG, 10).probe and decided(asked, 1, 1).probe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -131,10 +132,18 @@ def test_run_then_again_then_without_one_record_then_report_and_export(shared_da
     arguments = ["run", "--tasks", "darcy_pdebench", "spherical", "--profile", "tiny", "--methods", "vanilla",
                  "--data-dir", str(shared_data), "--results-dir", str(results)]  # fmt: skip
     assert main(arguments) == 0
-    assert "2 cells: 0 done, 0 failed, 2 to run" in (first := capsys.readouterr().out)
-    assert "stand-ins are generated" in first
+    first = capsys.readouterr().out
+    assert "2 cells: 0 done, 0 failed, 2 to run" in first
+    assert "stand-ins are generated" in first and "cost of 2 cells: " in first.splitlines()[2]
+    (scores,) = re.findall(r"\n(Scores, .*)\n(task .*)\n((?:\S.*\n)+)\* best of its task", first)
+    assert "tiny, strict, generated" in scores[0] and scores[1].split()[1:] == ["trivial", "predictor", "vanilla"]
+    assert [line.split()[0] for line in scores[2].splitlines()] == ["darcy_pdebench", "spherical"]
     assert main(arguments) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    again = capsys.readouterr().out
+    assert "nothing to do" in again and scores[2] in again
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["scores"]
+    assert {row["method"] for row in rows} == {"trivial predictor", "vanilla"} and all(row["mean"] > 0 for row in rows)
     record = next(results.glob("spherical.*[0-9a-f].json"))
     kept = next(results.glob("darcy*[0-9a-f].json"))
     modified = kept.stat().st_mtime_ns
@@ -193,9 +202,13 @@ def test_a_user_without_name_and_home_is_served(verb, tmp_path):
 def test_exit_0_means_that_every_selected_cell_is_done(results, code, shared_data, tmp_path, capsys, monkeypatch):
     from bench import launch
     from bench.launch.one import Result
+    from bench.plan import Cell
 
     records = {"done": {"status": "done"}, "skipped": {"status": "done"}, "skipped since failed": {"status": "failed"}}
-    made = [Result(f"cell {n}", kind.partition(" ")[0], "why", records.get(kind)) for n, kind in enumerate(results)]
+    made = [
+        Result(Cell("spherical", "vanilla", "swin_micro", n), kind.partition(" ")[0], "why", records.get(kind))
+        for n, kind in enumerate(results)
+    ]
     monkeypatch.setattr(launch, "run", lambda *_: launch.Outcome(made))
     assert main(["run", "--tasks", "spherical", "--profile", "tiny",
                  "--data-dir", str(shared_data), "--results-dir", str(tmp_path)]) == code  # fmt: skip

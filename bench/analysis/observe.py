@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ from bench.sources.data import SourceData
 from tasks.contract import Data
 
 NO_BODY = "the method brings a model of its own, without an encoder that could be fed source data"
+
+
+LONG = 100_000
+"""Epochs times training samples from which on the probe is taken unasked. It takes two forward passes of `TRAIN` + `TEST`
+= 3,000 source samples; a training sample takes one forward and one backward pass, about three times as much: 2 %."""
+
+
+def decided(wanted: AnalysisSettings, samples: int, epochs: int) -> AnalysisSettings:
+    """The same settings with the probe on or off, where they leave that to its price."""
+    return wanted if wanted.probe is not None else replace(wanted, probe=samples * epochs >= LONG)
 
 
 class Observer:

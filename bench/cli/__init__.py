@@ -33,6 +33,7 @@ VERBS = {
     "logs": "show what a cell has printed",
     "cancel": "cancel cells that are waiting or running on Slurm",
     "doctor": "say in one screen what this machine can do",
+    "completion": "print what bash, zsh or fish need to complete options and names",
     "pretrain": "train the embedded vision backbone swin_micro on Fashion-MNIST",
 }
 
@@ -78,14 +79,20 @@ def _dispatch(arguments: list[str]) -> int:
         return Exit.OK
     if arguments[0] not in VERBS:
         raise unknown("verb", arguments[0], VERBS)
+    chosen = parser_of(arguments[0]).parse_args(arguments[1:])
     verb = importlib.import_module(f"bench.cli.{arguments[0]}")
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = Parser(prog=f"bench {arguments[0]}", description=verb.__doc__, formatter_class=layout)
-    verb.add_arguments(parser)
-    parser.usage = parser.short_usage()
-    chosen = parser.parse_args(arguments[1:])
     with _data_dir_known(getattr(chosen, "data_dir", None)):
         return int(verb.run(chosen))
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of a verb."""
+    verb = importlib.import_module(f"bench.cli.{name}")
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=f"bench {name}", description=verb.__doc__, formatter_class=layout)
+    verb.add_arguments(parser)
+    parser.usage = parser.short_usage()
+    return parser
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ def run(
         if options.wait and not options.quiet:
             say(outcome)
         return outcome
-    known = cost.estimate(cells, cost.measured(job.store)).by_cell
+    known = cost.of_plan(cells, job.store).by_cell
     show = display(Remaining(cells, known, options.jobs if executor == "local" else 1), options.quiet)
     try:
         if executor == "local":

@@ -92,7 +92,7 @@ def rows(store: Store, cells: Iterable[Cell] | None = None, aside: list[Problem]
     now = filesystem_now(store.folder)
     out = [_row(store, cell, records.get(cell.id), placed.get(cell.id), now) for cell in chosen]
     running = [row.cell for row in out if row.status == "running"]
-    costs = cost.estimate(running, cost.measured(store)).by_cell if running else {}
+    costs = cost.of_plan(running, store).by_cell if running else {}
     return sorted((_timed(row, costs.get(row.cell.id)) for row in out), key=lambda row: ORDER.index(row.status))
 
 
