@@ -23,11 +23,12 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 Weights = dict[str, torch.Tensor]
 
 STEP = 1 / 16
-"""ε‖v‖ / ‖θ‖ of the central difference, times the cube root of the precision that the matrix products have.
+"""ε‖v‖ / ‖θ‖ of the central difference, times the cube root of the precision of the weights' type.
 
 The error of the difference is of order ε² and its rounding of order precision / ε, so the best ε is of order ∛precision.
+On real bodies the first is soon the larger: a step that suits the precision of TF32 or bfloat16 products turns the
+gradient away, where the rounding of TF32 products hardly shows, since the same inputs are rounded alike on both sides.
 """
-TF32_PRECISION = 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _finite_difference(problem: BiLevel) -> MetaGradient:
     slopes, phi, psi = _inner_slopes(loss, weights, problem)
     logs, v = _outer_slopes(problem, _adapted(weights, slopes, problem.inner_lr))
     del slopes
-    step = STEP * precision(problem.phi[0].dtype, problem.phi[0].device.type) ** (1 / 3)
+    step = STEP * torch.finfo(problem.phi[0].dtype).eps ** (1 / 3)
     epsilon = step * _norm(weights[name] for name in v) / _norm(v.values()).clamp_min(1e-30)
     ahead = _phi_slope_at(problem, weights, v, epsilon, replay)
     behind = _phi_slope_at(problem, weights, v, -epsilon, replay)
@@ -156,11 +157,13 @@ def _outer_slopes(problem: BiLevel, adapted: Weights) -> tuple[dict[str, torch.T
 def _phi_slope_at(
     problem: BiLevel, weights: Weights, direction: Weights, by: torch.Tensor, replay: Callable[[], None]
 ) -> Sequence[torch.Tensor]:
-    """∇_φ L_inner at θ + by · direction, with the random numbers of the first pass."""
+    """∇_φ L_inner at θ + by · direction, with the random numbers of the first pass; never in bfloat16, to which most of
+    the weights at both ends are the same."""
     with torch.no_grad():
         at = {name: w + by * direction[name] if name in direction else w.detach() for name, w in weights.items()}
     replay()
-    return torch.autograd.grad(problem.inner(_with(problem.encoder, at)), problem.phi, materialize_grads=True)
+    with torch.autocast(by.device.type, enabled=False):
+        return torch.autograd.grad(problem.inner(_with(problem.encoder, at)), problem.phi, materialize_grads=True)
 
 
 def _replay(device: torch.device) -> Callable[[], None]:
@@ -174,15 +177,6 @@ def _replay(device: torch.device) -> Callable[[], None]:
             torch.cuda.set_rng_state(gpu, device)
 
     return replay
-
-
-def precision(dtype: torch.dtype, device_type: str) -> float:
-    """Spacing of the numbers near one that a matrix product of `dtype` reads there, under autocast and TF32 too."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.finfo(torch.get_autocast_dtype(device_type)).eps
-    if device_type == "cuda" and dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        return TF32_PRECISION
-    return torch.finfo(dtype).eps
 
 
 def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:

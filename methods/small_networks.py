@@ -27,7 +27,7 @@ class ResidualNet(nn.Module):
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.body(x).flatten(2).mean(2))
+        return _in_full(self.head, self.body(x).flatten(2).mean(2))
 
 
 class _Block(nn.Module):
@@ -77,7 +77,7 @@ class FourierOperator(nn.Module):
             x = F.gelu(x) if i < len(self.spectral) - 1 else x
         if tuple(x.shape[2:]) != self.grid:
             x = F.interpolate(x, self.grid, mode=("linear", "bilinear")[len(self.grid) - 1], align_corners=False)
-        return self.project(x)
+        return _in_full(self.project, x)
 
 
 class SpectralConv(nn.Module):
@@ -109,6 +109,12 @@ class SpectralConv(nn.Module):
                 kept = weight[corner, :, :, : (low, high)[corner], :last]
                 out[:, :, rows, :last] = torch.einsum("bixy,ioxy->boxy", coefficients[:, :, rows, :last], kept)
         return torch.fft.irfftn(out, s=x.shape[2:], dim=spatial, norm="ortho").to(x.dtype)
+
+
+def _in_full(last: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """`last` in the type of its weights, outside of autocast: what is scored must not be rounded to bfloat16."""
+    with torch.autocast(x.device.type, enabled=False):
+        return last(x.to(next(last.parameters()).dtype))
 
 
 def _coordinates(x: torch.Tensor) -> torch.Tensor:

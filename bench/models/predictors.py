@@ -1,6 +1,11 @@
-"""Predictors h: features of the encoder -> output in label space."""
+"""Predictors h: features of the encoder -> output in label space, in float32 whatever the encoder computes in.
+
+What bfloat16 rounds an output to is as large as the errors that are scored.
+"""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 from torch import nn
@@ -19,18 +24,32 @@ def pooling_matrix(size_in: int, size_out: int) -> torch.Tensor:
     return matrix
 
 
-class Classes(nn.Module):
+class Predictor(nn.Module):
+    """A map of features that leaves autocast: it computes in the type of its weights."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The output of features (B, N', d)."""
+        kept = next(itertools.chain(self.parameters(), self.buffers()))
+        with torch.autocast(features.device.type, enabled=False):
+            return self.map(features.to(kept.dtype))
+
+    def map(self, features: torch.Tensor) -> torch.Tensor:
+        """The same, of features in that type."""
+        raise NotImplementedError
+
+
+class Classes(Predictor):
     """Features (B, N', d) -> logits (B, K), for classes and for multiple labels: mean over tokens, linear."""
 
     def __init__(self, width: int, outputs: int):
         super().__init__()
         self.linear = nn.Linear(width, outputs)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def map(self, features: torch.Tensor) -> torch.Tensor:
         return self.linear(features.mean(1))
 
 
-class Dense1D(nn.Module):
+class Dense1D(Predictor):
     """Features (B, N, d) -> (B, K, L): each token gives K·p values, laid end to end and cut to L.
 
     `linear` learns the map d -> K·p. `pooled` is the published one: adaptive averages of the d units, no weights.
@@ -45,7 +64,7 @@ class Dense1D(nn.Module):
         self.pool: torch.Tensor | None
         self.register_buffer("pool", pooling_matrix(width, values) if head == "pooled" else None, persistent=False)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def map(self, features: torch.Tensor) -> torch.Tensor:
         if self.linear is not None:
             values = self.linear(features)
         else:
@@ -55,7 +74,7 @@ class Dense1D(nn.Module):
         return signal[..., : self.length]
 
 
-class Dense2D(nn.Module):
+class Dense2D(Predictor):
     """Features (B, g·g, d) -> (B, K, H, W): linear map per token, pixel shuffle, average pooling to H×W.
 
     `linear`: K planes, at least as fine as the target, so that nothing is pooled up. `pooled` is the published one: 3
@@ -78,7 +97,7 @@ class Dense2D(nn.Module):
         self.register_buffer("over_rows", _pool(side, height), persistent=False)
         self.register_buffer("over_columns", _pool(side, breadth), persistent=False)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def map(self, features: torch.Tensor) -> torch.Tensor:
         image = self.shuffle(self.linear(features).transpose(1, 2).unflatten(-1, (self.grid, self.grid)))
         if self.over_channels is not None:
             image = torch.einsum("kc,bchw->bkhw", self.over_channels, image)
