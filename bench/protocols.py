@@ -18,6 +18,7 @@ PAPER: Mapping[str, Any] = {
     "trainer.precision": "fp32",
     "trainer.accumulate": "published_sum",
     "model.dense_head": "pooled",
+    "model.antialias": False,
 }
 """What published code does on every task."""
 DROP_PATH = 0.1

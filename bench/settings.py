@@ -92,6 +92,7 @@ class ModelSettings:
     )
     target_seq_len: int = identity(512, "most tokens that the 1D embedder makes", "[1, inf)")
     drop_path: float = identity(0.0, "stochastic depth of a vision body", "[0, 1)")
+    antialias: bool = identity(True, "smooth images before they are made smaller for a vision body")
 
 
 @dataclass(frozen=True)

@@ -370,3 +370,7 @@ def test_images_are_resized_with_antialiasing():
     embedder = embedders.Embedder2D(1, 8, 32, 4)
     constant = torch.full_like(stripes, 0.5)
     torch.testing.assert_close(embedder(stripes)[:, 9], embedder(constant)[:, 9], rtol=1e-2, atol=1e-2)
+    published = embedders.Embedder2D(1, 8, 32, 4, antialias=False)
+    published.load_state_dict(embedder.state_dict())
+    tall = torch.nn.functional.interpolate(stripes, (32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(published(stripes), published(tall))

@@ -31,6 +31,7 @@ def test_every_paper_cell_takes_what_published_code_does(name):
         settings = plan.resolve(Cell(name, method, task.backbone, protocol="paper"))
         assert (settings.trainer.precision, settings.trainer.accumulate) == ("fp32", "published_sum")
         assert (settings.model.dense_head, settings.model.embedder_init) == ("pooled", start)
+        assert not settings.model.antialias
         assert settings.model.drop_path == (0.1 if task.modality == "vision" else 0.0)
     if task.modality == "text":
         length, most = task.input_shape[-1], settings.model.target_seq_len
@@ -76,6 +77,9 @@ def test_ecg_is_scored_on_chunks_of_shuffled_windows_not_of_neighbours(skill):
     pred, target = scored_windows(skill)
     whole, shuffled = (METRICS[name](pred, target) for name in ("f1_error_windows", "f1_error_windows_chunks_1000"))
     assert abs(shuffled - whole) < 0.01
+    for seed in range(3):  # another permutation than the one that stands for published code's
+        rows = np.random.default_rng(seed).permutation(len(pred))
+        assert abs(METRICS["f1_error_windows_chunks_1000"](pred[rows], target[rows]) - shuffled) < 1e-3
     plain = METRICS["f1_error_windows_chunks_1000"].function
     in_order = plain.func(plain.args[0], plain.args[1], False, pred, target, {})
     assert in_order > whole + 0.05, "a record's windows are neighbours, so that a chunk in file order lacks classes"

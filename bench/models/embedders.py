@@ -45,18 +45,18 @@ class Embedder1D(nn.Module):
 
 
 class Embedder2D(nn.Module):
-    """x (B, C, H, W) -> tokens (B, N, D): resize to S×S (bilinear, antialias), patches of C·p·p, linear, LayerNorm."""
+    """x (B, C, H, W) -> tokens (B, N, D): resize to S×S (bilinear), patches of C·p·p, linear, LayerNorm."""
 
-    def __init__(self, channels: int, width: int, image_size: int, patch: int):
+    def __init__(self, channels: int, width: int, image_size: int, patch: int, antialias: bool = True):
         super().__init__()
-        self.image_size = image_size
+        self.image_size, self.antialias = image_size, antialias
         self.proj = nn.Conv2d(channels, width, patch, stride=patch)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         size = (self.image_size, self.image_size)
         if x.shape[-2:] != size:
-            x = F.interpolate(x, size, mode="bilinear", antialias=True)
+            x = F.interpolate(x, size, mode="bilinear", antialias=self.antialias)
         return self.norm(self.proj(x).flatten(2).transpose(1, 2))
 
 

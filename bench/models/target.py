@@ -82,7 +82,7 @@ def _embedder(
         most = min(settings.target_seq_len, spec.max_positions or settings.target_seq_len)
         return embedders.Embedder1D(input_shape[0], input_shape[1], spec.width, most)
     assert spec.image_size and spec.patch
-    return embedders.Embedder2D(input_shape[0], spec.width, spec.image_size, spec.patch)
+    return embedders.Embedder2D(input_shape[0], spec.width, spec.image_size, spec.patch, settings.antialias)
 
 
 def _predictor(
