@@ -21,7 +21,7 @@ from bench.cell import run as run_cell
 from bench.models.backbones import BACKBONES
 from bench.plan import Cell, Places, Selection
 from bench.protocols import PROTOCOLS
-from bench.scoring import metric_names, score_arrays
+from bench.scoring import loss_name, metric_names, score_arrays
 from methods.contract import Method
 from tasks.contract import ArraySplit, Data, Request, Split, Task
 from tasks.losses import LOSSES
@@ -99,7 +99,8 @@ def _task_checks(task: Task, places: Places) -> Iterator[Check]:
 
 
 def _names(task: Task) -> None:
-    _require(task.loss in LOSSES, f"loss {task.loss!r}; known: {', '.join(LOSSES)}")
+    for loss in (loss_name(task, protocol) for protocol in PROTOCOLS):
+        _require(loss in LOSSES, f"loss {loss!r}; known: {', '.join(LOSSES)}")
     for metric in (*metric_names(task, "strict"), *metric_names(task, "paper")):
         _require(metric in METRICS, f"metric {metric!r} is not in tasks.metrics.METRICS")
     _require(task.trivial in PREDICTORS, f"trivial {task.trivial!r}; known: {', '.join(PREDICTORS)}")
@@ -108,7 +109,7 @@ def _names(task: Task) -> None:
 
 
 def _task_settings(task: Task) -> None:
-    for recipe in (task.recipe, task.quick):
+    for recipe in (task.recipe, task.quick, task.paper_recipe):
         resolved = settings.flatten(settings.resolve(Method, task.recipe, recipe))
         for name, value in recipe.items():
             given = list(value) if isinstance(value, tuple) else value
