@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import torch
 from bench import cost, faults, machine, plan, registry
 from bench.analysis.observe import Observer, decided
 from bench.analysis.summary import NAMES
-from bench.batches import Loader, torch_seed
+from bench.batches import Loader
 from bench.checkpoint import Checkpoints, Unfit
 from bench.context import CellContext
+from bench.determinism import determinism
 from bench.draft import begin, draft_of, fail, now, status_of
 from bench.loading import load_data
 from bench.models.backbones import BACKBONES
@@ -56,7 +57,7 @@ def run(
     retries: dict[str, Any] = {}
     while True:
         try:
-            with _determinism(cell, runtime):
+            with determinism(cell.seed, runtime):
                 curves = _run(cell, places, {**runtime, **retries}, draft, progress or (lambda word: None))
         except passthrough:
             raise
@@ -92,11 +93,10 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     task, method = registry.tasks()[cell.task], registry.methods()[cell.method]
     config = plan.resolve(cell, runtime)
     device = machine.choose_device(config.trainer.device)
-    precision = machine.choose_precision(config.trainer.precision, device)
+    machine.choose_precision(config.trainer.precision, device)  # what cannot be is said before anything is read
     machine.reset_peaks(device)
-    draft |= {"device": machine.device_name(device), "driver": machine.driver(device), "precision": precision}
+    draft |= {"device": machine.device_name(device), "driver": machine.driver(device)}
     draft["threads"] = torch.get_num_threads()
-    machine.set_matrix_precision(precision)
 
     progress({"stage": "data"})
     clock = time.perf_counter()
@@ -105,6 +105,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
 
     backbone = BACKBONES[cell.backbone]
     model_of_body = load_source_model(backbone, random_weights=cell.random_weights, seed=cell.seed)
+    draft["body"] = {"sha256": model_of_body.sha256, "parameters": _parameters(model_of_body)["encoder"]}
     own = config.method.build(task.kind, loaded.input_shape, loaded.output_shape)
     source, wanted = None, config.analysis
     if own is None:
@@ -126,6 +127,7 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     checkpoints = Checkpoints(Store(places.results_dir).work(cell.id))
     train = Loader(loaded.train, device)
     trainer = Trainer(target, train, config.trainer, cell.seed, checkpoints, progress)
+    precision = _continue(trainer, config, device, draft)
     loss = LOSSES[loss_name(task, cell.protocol)]
     context = CellContext(target, loaded, train, source, config, cell.seed, loss, trainer, device, precision)
     observer = Observer(wanted, source, checkpoints.folder, cell.seed, config.trainer.epochs)
@@ -143,6 +145,18 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     draft |= {f"peak_memory_{kind}": peak for kind, peak in whole.items()}
     draft |= {"peak_memory_stage1": stage1, "peak_memory_stage2": stage2}
     return trainer.state.curves
+
+
+def _continue(trainer: Trainer, config: Settings, device: torch.device, draft: Record) -> str:
+    """Begin, or go on from a checkpoint with what it was begun with; returns the precision, and sets it."""
+    made_of = {"data": draft["data"]["fingerprint"], **draft["code"], "body": draft["body"]}
+    trainer.continue_as(json.dumps(made_of, sort_keys=True), draft["git"].get("commit"))
+    precision = machine.choose_precision(trainer.state.precision or config.trainer.precision, device)
+    machine.set_matrix_precision(precision)
+    trainer.state.precision = draft["precision"] = precision
+    if draft["git"]:
+        draft["git"] = draft["git"] | {"commits": trainer.state.commits}
+    return precision
 
 
 # -- the steps -------------------------------------------------------------------------------------------------------
@@ -297,23 +311,6 @@ def _halve(draft: Record, retries: dict[str, Any]) -> bool:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return True
-
-
-@contextlib.contextmanager
-def _determinism(cell: Cell, runtime: Mapping[str, Any]) -> Iterator[None]:
-    """Torch's global random state and switches as the cell wants them, put back afterwards."""
-    deterministic = bool(runtime.get("trainer.deterministic", True))
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    device, tf32 = machine.choose_device(str(runtime.get("trainer.device", "auto"))), torch.backends.cudnn.allow_tf32
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(torch_seed(cell.seed, "global"))
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.set_float32_matmul_precision(before[1])
-            torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:

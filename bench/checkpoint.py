@@ -47,6 +47,12 @@ class State:
     best_epoch: int | None = None
     best_val: float | None = None
     """Validation score at `best_epoch`, in the metric's own direction."""
+    precision: str | None = None
+    """What `auto` became when the run began; a resume keeps it, on whatever device."""
+    made_of: str | None = None
+    """Data, code and weights of the run: a checkpoint made of others is another experiment's."""
+    commits: list[str] = field(default_factory=list)
+    """The commit of each attempt that went into this state, in order, each once."""
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> State:

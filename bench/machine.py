@@ -142,33 +142,38 @@ def packages() -> dict[str, str]:
 
 @functools.cache
 def git() -> dict[str, Any]:
-    """{commit, dirty} of the checkout that the code runs from; {} outside of one.
+    """{commit, dirty} of the checkout that the code runs from; {} where no repository tracks this very file.
 
     Records and reports are no code: a run that replaces some of them does not make the rest of itself dirty.
     """
     folder = Path(__file__).resolve().parent
+    # Variables as GIT_DIR, which a hook sets, lead to another repository.
+    environment = {name: value for name, value in os.environ.items() if name not in GIT_ELSEWHERE}
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=folder, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout
-        changed = subprocess.run(
-            [
-                "git",
-                "status",
-                "--porcelain",
-                "--untracked-files=no",
-                ":/",
-                ":(top,exclude)results",
-                ":(top,exclude)reports",
-            ],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        ask("ls-files", "--error-unmatch", Path(__file__).name)
+        commit = ask("rev-parse", "HEAD")
+        paths = (":/", ":(top,exclude)results", ":(top,exclude)reports")
+        changed = ask("status", "--porcelain", "--untracked-files=no", *paths)
     except (OSError, subprocess.CalledProcessError):
         return {}
-    return {"commit": commit.strip(), "dirty": bool(changed.strip())}
+    return {"commit": commit, "dirty": bool(changed)}
+
+
+GIT_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
+
+THREADS = 2
+
+
+def threads() -> int:
+    """CPU threads of a cell, the same whatever launches it, for scores on a CPU depend on it: 2, or OMP_NUM_THREADS."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(given) if given.isdecimal() and int(given) else THREADS
 
 
 def home() -> Path:

@@ -317,6 +317,13 @@ class Trainer:
         except UNREADABLE as error:
             raise self._unfit(f"optimiser: {first_line(error)}") from error
 
+    def continue_as(self, made_of: str, commit: str | None) -> None:
+        """Note what the run is made of and the commit that it goes on with. Raises Unfit for a state made of others."""
+        if self.state.made_of not in (None, made_of):
+            raise self._unfit("it was made with other data, code or weights")
+        self.state.made_of = made_of
+        self.state.commits = list(dict.fromkeys([*self.state.commits, *([commit] if commit else [])]))
+
     def _unfit(self, reason: str) -> Exception:
         """The error for what a checkpoint holds; without one, it is the method that is wrong."""
         path = self.checkpoints.loaded

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import machine
 from bench.cli import main
 from bench.errors import SetupError
-from bench.launch import claim, local
+from bench.launch import claim, local, sbatch
 from bench.launch.display import Silent
 from bench.launch.one import log_path, works
 from bench.store import Store
@@ -66,13 +67,15 @@ def test_a_hanging_cell_is_ended_and_says_where_it_hung(tmp_path):
     assert "_misbehave" in log_path(Store(tmp_path / "results"), results[0].cell.id).read_text()
 
 
-def test_gpus_and_threads_are_shared_out(monkeypatch):
+def test_gpus_are_shared_out_and_threads_are_those_of_every_launcher(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    given = [local.environment(i, 3) for i in range(3)]
+    given = [local.environment(i) for i in range(3)]
     assert [env["CUDA_VISIBLE_DEVICES"] for env in given] == ["3", "5", "3"]
-    assert {env["OMP_NUM_THREADS"] for env in given} == {"2"}
+    assert not any("OMP_NUM_THREADS" in env for env in given) and machine.threads() == 2
+    assert "OMP_NUM_THREADS=2 " in sbatch._exports()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert machine.threads() == 3 and "OMP_NUM_THREADS=3 " in sbatch._exports()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert local.gpus_here() == []
 

@@ -29,6 +29,23 @@ def test_changed_code_makes_a_checkout_dirty_and_changed_records_do_not(tmp_path
     assert said()["dirty"] is True
 
 
+def test_another_repository_around_the_code_is_not_ours(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    site = tmp_path / ".venv" / "bench"
+    site.mkdir(parents=True)
+    (site / "machine.py").write_text("1")
+    monkeypatch.setattr(machine, "__file__", str(site / "machine.py"))
+    assert said() == {}
+
+
+def test_the_variables_of_a_hook_lead_nowhere_else(tmp_path, monkeypatch):
+    here = said()
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    assert said() == here
+
+
 def test_outside_of_a_checkout_nothing_is_said(tmp_path, monkeypatch):
     (tmp_path / "bench").mkdir()
     monkeypatch.setattr(machine, "__file__", str(tmp_path / "bench" / "machine.py"))

@@ -1,4 +1,4 @@
-"""Cells in N worker processes of this machine, one GPU each if there are, CPU threads divided.
+"""Cells in N worker processes of this machine, one GPU each if there are.
 
 A worker that dies takes one cell with it: the cell is tried once more in a fresh worker, resuming from its checkpoint,
 and recorded as `lost` if that one dies, too. A cell that shows no progress for `watchdog` seconds is asked where it
@@ -51,17 +51,14 @@ def gpus_here() -> list[str]:
     return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def environment(slot: int, slots: int, on_cpu: bool = False) -> dict[str, str]:
-    """What the worker in a slot gets: this process's code, and its share of GPUs (none `on_cpu`) and CPU threads."""
+def environment(slot: int, on_cpu: bool = False) -> dict[str, str]:
+    """What the worker in a slot gets: this process's code, and its share of GPUs (none `on_cpu`)."""
     env = {**os.environ, **same_code()}
     gpus = [] if on_cpu else gpus_here()
     if on_cpu:
         env["CUDA_VISIBLE_DEVICES"] = ""
     elif gpus:
         env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    threads = str(max(1, len(os.sched_getaffinity(0)) // slots))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        env.setdefault(name, threads)
     return env
 
 
@@ -177,7 +174,7 @@ class Pool:
             self._queue.put(work)
         self._job, self._show = job, show
         slots = max(1, min(jobs, len(todo)))
-        self.slots = [Slot(environment(i, slots, job.on_cpu), watchdog) for i in range(slots)]
+        self.slots = [Slot(environment(i, job.on_cpu), watchdog) for i in range(slots)]
         self.results: list[Result] = []
         self.stopped = threading.Event()
         self.crashed: list[BaseException] = []

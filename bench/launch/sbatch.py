@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench import machine
 from bench.beside import same_code
 from bench.errors import SetupError, UsageError
 from bench.launch import queue
@@ -48,7 +49,7 @@ def parameters(array: Array, own: SlurmOptions, name: str, after: str | None) ->
         "stderr_to_stdout": True,
         # Since 22.05 srun does not take the job's number of CPUs by itself.
         "srun_args": [f"--cpus-per-task={threads}", *own.srun_args],
-        "setup": [_exports(threads), *own.setup],
+        "setup": [_exports(), *own.setup],
         # Whatever the site's default: the job gets this environment, and a failed node puts it back into the queue.
         "additional_parameters": {"requeue": True, "export": "ALL", **own.sbatch},
     }
@@ -58,10 +59,15 @@ def parameters(array: Array, own: SlurmOptions, name: str, after: str | None) ->
     return {key: value for key, value in chosen.items() if value is not None and key not in replaced}
 
 
-def _exports(threads: int) -> str:
-    """The line of the job script that gives the job its share of threads, this process's code, and no network."""
+def _exports() -> str:
+    """The line of the job script that gives the job the threads of every cell, this process's code, and no network."""
     # A node never downloads: what is not there by now is an error, told at once instead of after a network timeout.
-    values = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", **same_code()}
+    values = {
+        "OMP_NUM_THREADS": str(machine.threads()),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        **same_code(),
+    }
     return " ".join(["export", *(f"{name}={shlex.quote(value)}" for name, value in values.items())])
 
 

@@ -20,8 +20,12 @@ class SourceModel(nn.Module):
     `weights` says what they are: "pretrained: <what> <hash>" or "random, seed <n>".
     """
 
-    def __init__(self, spec: Backbone, embedder: nn.Module, encoder: nn.Module, head: nn.Module | None, weights: str):
+    def __init__(self, spec: Backbone, embedder: nn.Module, encoder: nn.Module, head: nn.Module | None, weights: str,
+        sha256: str | None = None,
+    ):  # fmt: skip
         super().__init__()
+        self.sha256 = sha256
+        """Hash of the pretrained encoder's weights, 64 hex digits; None for random ones."""
         self.spec, self.embedder, self.encoder, self.head, self.weights = spec, embedder, encoder, head, weights
         self.requires_grad_(False).eval()
 
@@ -51,7 +55,8 @@ def load_source_model(spec: Backbone, random_weights: bool = False, seed: int = 
     if random_weights:
         return SourceModel(spec, embedder, encoder, head, f"random, seed {seed}")
     refuse_untrained(spec, encoder)
-    return SourceModel(spec, embedder, encoder, head, f"pretrained: {spec.title}, sha256 {fingerprint(encoder)}")
+    digest = fingerprint(encoder, 64)
+    return SourceModel(spec, embedder, encoder, head, f"pretrained: {spec.title}, sha256 {digest[:12]}", digest)
 
 
 def _parts(spec: Backbone, folder: Path | None) -> tuple[nn.Module, nn.Module, nn.Module | None]:
