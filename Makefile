@@ -20,8 +20,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python -m bench run --suite quick --methods $(METHODS)
-	$(BIN)/python -m bench report --out reports/quick
+	$(BIN)/python -m bench run --suite quick --methods $(METHODS) --probe --results-dir results/demo
+	$(BIN)/python -m bench report --results-dir results/demo --out reports/demo
 
 lint: install
 	$(BIN)/ruff check .

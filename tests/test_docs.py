@@ -76,7 +76,7 @@ def test_a_command_parses_and_names_what_exists(page, command):
         known.select([name for name in getattr(args, kind, None) or () if name not in PLUGINS | {"NAME"}])
     for name in getattr(args, "backbones", None) or ():
         assert name in {*BACKBONES, "auto"}
-    if getattr(args, "study", None) not in (None, "NAME"):
+    if getattr(args, "study", None) not in (None, "NAME", "./mine.toml"):
         studies.find(args.study).size(args.size or "quick")
     for pair in (*(getattr(args, "set", None) or ()), *(getattr(args, "grid", None) or ())):
         section, _, key = pair.partition("=")[0].partition(".")
@@ -110,6 +110,8 @@ def rehearsed(command: str) -> list[str]:
     return [verb] if "--watch" in rest else [verb, *rest]
 
 
+USERS_STUDY = re.search(r"^```toml\n(.*?)^```", (ROOT / "docs" / "studies.md").read_text(), re.M | re.S)[1]  # type: ignore[index]
+"""The file that the page of studies shows."""
 REFUSED = {
     "--official-only": r"no official data|weights are not here",
     "cancel": "squeue does not answer",
@@ -132,6 +134,7 @@ REHEARSED = [
 @pytest.mark.parametrize(("page", "command"), REHEARSED, ids=lambda value: str(value)[:60])
 def test_a_command_that_takes_more_is_rehearsed(page, command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(USERS_STUDY)
     for folder in ("results", "other/results", "a/results", "b/results"):
         make_store(tmp_path / folder, make_record(seed=len(folder)))
     code = main(rehearsed(command))
