@@ -221,7 +221,10 @@ def test_compare_of_missing_and_empty_stores(tmp_path, capsys):
 
 # -- published numbers -----------------------------------------------------------------------------------------------
 
-AS_PUBLISHED = {"protocol": "paper", "origin": "official", "profile": "published", "backbone": "roberta_base"}
+AS_PUBLISHED = {
+    "protocol": "paper", "origin": "official", "profile": "published", "backbone": "roberta_base",
+    "data": {**make_record()["data"], "unlike_published": [], "verification": {"a.hdf5": "verified"}},
+}  # fmt: skip
 
 
 def table_of(*records):
@@ -251,6 +254,32 @@ def test_last_and_best_on_test_stand_apart_beside_published_numbers():
     assert table.cell("here: vanilla, best on test", "advection").text == "0.00800 (n=1)"
     untracked = table_of(*(make_record(**AS_PUBLISHED, task=t, score_best_test=None) for t in PDE[:2]))
     assert [label for label, _ in untracked.rows if label.startswith("here")] == ["here: vanilla, last epoch"]
+
+
+def test_data_that_are_not_as_published_stand_beside_no_published_number():
+    few = {**AS_PUBLISHED["data"], "unlike_published": ["train: 22 samples, published 9,000"]}
+    old = {k: v for k, v in AS_PUBLISHED["data"].items() if k != "unlike_published"}
+    table = table_of(*(make_record(**{**AS_PUBLISHED, "task": t, "data": d}) for t, d in zip(PDE, (few, old))))
+    assert not [label for label, _ in table.rows if label.startswith("here")]
+    assert f"Not shown: {PDE[0]}" in " ".join(table.notes) and "22 samples, published 9,000" in " ".join(table.notes)
+    assert f"Not shown: {PDE[1]}" in " ".join(table.notes) and "(not recorded)" in " ".join(table.notes)
+
+
+def test_files_that_nobody_verified_are_named_beside_published_numbers_and_in_the_provenance():
+    data = {**AS_PUBLISHED["data"], "verification": {"b.hdf5": "not verified", "a.hdf5": "verified"}}
+    record = make_record(**{**AS_PUBLISHED, "data": data})
+    beside = table_of(record, make_record(**AS_PUBLISHED, task="burgers"))
+    assert "Not verified: b.hdf5 (not verified)." in beside.notes
+    assert "not verified, verified" in text_of(record)
+
+
+def test_a_changed_recipe_is_marked_beside_published_numbers():
+    changed = make_record(**AS_PUBLISHED, overrides={"trainer.epochs": 1})
+    table = table_of(changed, make_record(**AS_PUBLISHED, task="burgers", overrides={"trainer.epochs": 1}))
+    assert table.cell("here: vanilla, last epoch", "advection").marks == ("recipe",)
+    assert any("differ from the published recipe" in line for line in table.legend())
+    plain = table_of(make_record(**AS_PUBLISHED), make_record(**AS_PUBLISHED, task="burgers"))
+    assert plain.cell("here: vanilla, last epoch", "advection").marks == ()
 
 
 def test_results_of_another_backbone_or_metric_do_not_stand_beside_them():

@@ -35,7 +35,9 @@ def code(frame: pd.DataFrame) -> Table:
         git = record["git"]
         if not git.get("commit"):
             return [("not in a checkout", "—")]
-        return [(str(git["commit"])[:12], "yes" if git.get("dirty") else "no")]
+        commits = [*git.get("commits", ()), git["commit"]]
+        dirty = "yes" if git.get("dirty") else "no"
+        return [(str(commit)[:12], dirty) for commit in dict.fromkeys(commits)]
 
     heads = ("uncommitted changes",)
     note = "With uncommitted changes a commit does not give the code back; records hold hashes of the plug-ins, too."
@@ -64,15 +66,17 @@ def packages(frame: pd.DataFrame) -> Table:
 
 def data(frame: pd.DataFrame) -> Table:
     """Data by task: origin, split sizes, fingerprint."""
-    heads = ("origin", "profile", "protocol", "train / val / test", "fingerprint")
+    heads = ("origin", "profile", "protocol", "train / val / test", "fingerprint", "checksums")
 
     def parts(r: Record) -> list[tuple[str, ...]]:
         sizes = r["data"].get("sizes", {})
         split = " / ".join(str(sizes.get(k) if sizes.get(k) is not None else "—") for k in ("train", "val", "test"))
         fingerprint = str(r["data"].get("fingerprint") or "—").removeprefix("sha256:")[:16]
-        return [(r["task"], r["origin"], r["profile"], r["protocol"], split, fingerprint)]
+        states = sorted({state.partition(":")[0] for state in r["data"].get("verification", {}).values()})
+        checksums = ", ".join(states) or ("—" if r["origin"] == "generated" else "not recorded")
+        return [(r["task"], r["origin"], r["profile"], r["protocol"], split, fingerprint, checksums)]
 
-    note = "Fingerprint: the first 16 hex digits of the one in the record."
+    note = "Fingerprint: the first 16 hex digits of the one in the record. Checksums: what is known of official files."
     return _table("data", "Data", "task", heads, _collect(frame, heads, parts), note)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bench.record import Record
 from bench.report.frame import Catalogue, Panel
 from bench.report.table import Cell, Column, Table, decimals
 from bench.report.tables import SELECTIONS, score_cell
@@ -69,7 +70,8 @@ def comparable(panel: Panel) -> bool:
 def table(panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]] | None = None) -> Table | None:
     """Published numbers of the panel's suite and protocol above this store's; None where the panel is not comparable.
 
-    Results here appear only with the task's published backbone and the published metric.
+    Results here appear only with the task's published backbone and metric, on data whose numbers and shapes are the
+    published ones; a changed recipe is marked.
     """
     if not comparable(panel):
         return None
@@ -89,10 +91,31 @@ def table(panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]]
         "with the published backbone and metric. A published number that no source shows is left empty.",
         "ORCA's published code chooses the epoch by its test score, so its like here is the row best on test; the last "
         "epoch is what is left without that choice.",
+        *_about_the_data(panel),
         *(f"[{k}] {source}." for k, source in enumerate(sources, 1)),
     )
     title = f"Published numbers, suite {panel.suite} (paper protocol, official data)"
     return Table(f"published_{panel.name}", title, "method", columns, tuple(rows), notes)
+
+
+def _as_published(record: Record) -> bool:
+    """Whether the data were compared with the published numbers and fit; a cell that failed has nothing to compare."""
+    return record["status"] != "done" or record["data"].get("unlike_published") == []
+
+
+def _about_the_data(panel: Panel) -> list[str]:
+    """Which tasks are left out because of their data, and of which files nobody has verified the checksum."""
+    notes = []
+    for task in panel.tasks:
+        data = [record["data"] for record in panel.of(task=task)["record"] if record["status"] == "done"]
+        said = {"; ".join(d["unlike_published"]) if "unlike_published" in d else "not recorded" for d in data} - {""}
+        if said:
+            notes.append(
+                f"Not shown: {task} on data that were not compared with, or are not, the published ones ({' / '.join(sorted(said))})."
+            )
+        states = {(file, state) for d in data for file, state in d.get("verification", {}).items()}
+        notes += [f"Not verified: {file} ({state})." for file, state in sorted(states) if state != "verified"]
+    return notes
 
 
 def _published(
@@ -131,12 +154,14 @@ def _here(
         for task in tasks:
             mine = panel.of(row, task)
             mine = mine[mine["backbone"] == catalogue.backbones.get(task, "")]
+            mine = mine[mine["record"].map(_as_published).astype(bool)]
             names = METRICS.get(by_task[task][0]["metric"], ())
             if mine.empty or not str(mine["metric"].iloc[0]).startswith(names):
                 cells.append(Cell("", records=tuple(mine["id"])))
                 continue
             places = decimals([score_cell(mine, column, None).value])
-            cells.append(replace(score_cell(mine, column, places), marks=()))
+            marks = ("recipe",) if any(record["overrides"] for record in mine["record"]) else ()
+            cells.append(replace(score_cell(mine, column, places), marks=marks))
         if any(cell.n or cell.failures for cell in cells):
             rows.append((f"here: {row}, {SELECTIONS[column]}", tuple(cells)))
     return rows

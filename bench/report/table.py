@@ -17,11 +17,19 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "trivial": ("†", "does not beat the trivial predictor"),
     "partial": ("‡", "some seeds failed, as said in the cell; the mean is over the others"),
     "random": ("§", "the encoder started from random weights"),
+    "recipe": ("¶", "run with settings that differ from the published recipe"),
     "digitised": ("≈", "read off the bars of a drawing: two digits, about 1 %"),
     "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),
 }
 """Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
-TEX_MARKS = {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "*": r"$^{*}$", "≈": r"$^{\approx}$"}
+TEX_MARKS = {
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "§": r"$^{\S}$",
+    "¶": r"$^{\P}$",
+    "*": r"$^{*}$",
+    "≈": r"$^{\approx}$",
+}
 GREEK_LETTERS = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
 GREEK_NAMES = """
 alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega
