@@ -9,6 +9,8 @@ from bench.schema import PLAIN, Rule
 
 Name = Annotated[str, Rule("a name (letters, digits, _ . + -; at most 100)", re.compile(r"\w[\w.+-]{0,99}").fullmatch)]
 """What becomes part of a file name."""
+Word = Annotated[str, Rule("text without control characters", str.isprintable)]
+"""What stands beside an axis."""
 AnyText = Annotated[Any, Rule("text", lambda v: isinstance(v, str))]
 """Text that may hold bytes of a path that are none, as half of a surrogate pair each."""
 Count = Annotated[int, Rule("0 or more", lambda v: v >= 0)]
@@ -82,7 +84,7 @@ class Body(TypedDict):
 class Source(TypedDict, total=False):
     """The source data of stage 1 and of the analyses."""
 
-    name: str
+    name: Word
     fingerprint: str
     classes: Count
     count: Count
@@ -135,6 +137,12 @@ class Probe(TypedDict):
     pretrained_error: float
 
 
+class Probed(Probe, total=False):
+    """The same with the name of the source data, which older records lack."""
+
+    source: Word
+
+
 def _one_for_each_epoch(probe: Any) -> bool:
     return len({len(probe[key]) for key in ("epochs", "error", "low", "high")}) == 1
 
@@ -155,7 +163,7 @@ class Discrepancy(TypedDict, total=False):
     matched_only: float | None
     chance: float | None
     pairing: Annotated[list[list[str]], Rule("pairs of names", lambda v: all(len(pair) == 2 for pair in v))]
-    source: str
+    source: Word
 
 
 class Cka(TypedDict):
@@ -179,7 +187,7 @@ class Moved(Similarity, total=False):
 class Analysis(TypedDict, total=False):
     """What the analyses came to; their arrays are in the sidecar."""
 
-    probe: Annotated[Probe, Rule("lists of one length", _one_for_each_epoch)] | Skipped
+    probe: Annotated[Probed, Rule("lists of one length", _one_for_each_epoch)] | Skipped
     tsne: Tsne | Skipped
     discrepancy: Discrepancy
     similarity: Moved | Skipped

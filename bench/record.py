@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench import layout
-from bench.layout import AnyText, Count, Name, Setting
+from bench.layout import AnyText, Count, Name, Setting, Word
 from bench.schema import checker
 
 SCHEMA = 2
@@ -53,8 +53,8 @@ RECORD: Mapping[str, Key] = {
     "settings": Key(dict[str, Setting], "every resolved identity setting, by dotted name"),
     "runtime": Key(dict[str, Setting], "every resolved runtime setting, by dotted name"),
     "status": Key(Literal[STATUSES], "how the cell ended"),
-    "metric": Key(str, "name of the metric that `score` is in"),
-    "unit": Key(str, "its unit"),
+    "metric": Key(Word, "name of the metric that `score` is in"),
+    "unit": Key(Word, "its unit"),
     "higher_is_better": Key(bool, "its direction"),
     "score": Key(float, "the score the protocol reports: best on validation (strict), last epoch (paper)", True),
     "score_last": Key(float, "test score after the last epoch", True),

@@ -16,6 +16,7 @@ from scipy import stats
 from bench.report.analyses import ArraysOf, discrepancy_points, movement_points, probe_points, tsne_points
 from bench.report.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, WIDTH, Drawing, grid, legend_below, look
 from bench.report.frame import Panel
+from bench.words import printable
 
 CLASS_COLOURS = (*COLOURS, "#f0c000", INK)
 PER_CLASS = 40
@@ -243,7 +244,7 @@ def _draw_movement(panel: Panel, data: pd.DataFrame) -> Figure:
 def _short(block: str) -> str:
     """`1.2` of `layers.1.blocks.2`, `1.down` of `layers.1.downsample`: what is left without the names of lists."""
     parts = [p for p in block.split(".") if p not in ("encoder", "layers", "layer", "blocks", "block", "h")]
-    return ".".join(parts).replace("downsample", "down")
+    return printable(".".join(parts).replace("downsample", "down"))
 
 
 def _last(probes: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from bench import comparable
 from bench.record import RECORD, Record
+from bench.words import printable
 
 NAMES = ("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status")
 METRIC = ("metric", "unit", "higher_is_better", "beats_trivial")
@@ -120,7 +121,7 @@ def label(method: str, settings: Mapping[str, Any]) -> str:
     if not settings:
         return method
     inside = ",".join(f"{name.removeprefix('method.')}={flat(value)}" for name, value in sorted(settings.items()))
-    return f"{method}[{inside}]"
+    return f"{method}[{printable(inside)}]"
 
 
 def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -54,6 +54,8 @@ def check_tsne(arrays: dict[str, np.ndarray]) -> None:
     rows, labels, test, classes = (
         arrays[name] for name in ("tsne_rows", "source_labels", "source_test", "source_classes")
     )
+    if not all(map(str.isprintable, map(str, classes.ravel()))):
+        raise ValueError("a name of its classes has control characters")
     if {a.ndim for a in (rows, labels, test, classes)} != {1} or len(labels) != len(test):
         raise ValueError("its rows, labels and classes are no lists of one length")
     for indices, end in ((rows, int(test.sum())), (labels, len(classes))):
