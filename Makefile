@@ -35,9 +35,11 @@ bench: install
 	$(TEST_THREADS) $(BIN)/python -m pytest $(BENCHES) --benchmark-only --benchmark-columns=median,min,max,rounds \
 		--benchmark-json=benchmarks/results/$(BENCH_NAME).json
 
-# Random files against the readers, each in a process of its own; the tests run fewer of the same.
+# Random files against the readers, each in a process of its own, and against every verb that reads a store; the tests
+# run fewer of the same.
 fuzz: install
 	$(BIN)/python -m tests.fuzz_pickles 10000
+	$(BIN)/python -m tests.fuzz_records 5000
 
 clean:
 	rm -rf $(VENV) build
