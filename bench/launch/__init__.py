@@ -72,7 +72,7 @@ def run(
     from bench.launch.remaining import Remaining
 
     options = options or LaunchOptions()
-    job = Job.of(places, runtime, command)
+    job = Job.of(places, runtime, command, options.stage or "")
     todo = works(cells, job.store)
     if executor == "slurm":
         from bench.launch import slurm

@@ -16,6 +16,7 @@ from typing import Any
 from bench import faults
 from bench.launch.claim import Claim, ClaimLost, Held, acquire, replace_quickly
 from bench.launch.progress import Progress, Reporter, duration
+from bench.launch.stage import staged
 from bench.plan import Cell, Places
 from bench.record import Record
 from bench.store import Store
@@ -50,12 +51,14 @@ class Job:
     runner: str = RUNNER
     command: str = ""
     """What the user typed, for the records; a worker's own command line says nothing."""
+    stage: str = ""
+    """Folder of the node's own disk for copies of the data files (see `stage`); empty: none."""
 
     @classmethod
-    def of(cls, places: Places, runtime: Mapping[str, Any], command: str = "") -> Job:
+    def of(cls, places: Places, runtime: Mapping[str, Any], command: str = "", stage: str = "") -> Job:
         """A job with absolute paths, since a process on another machine starts in a folder of its own choice."""
         folders = str(places.data_dir.absolute()), str(places.results_dir.absolute())
-        return cls(*folders, dict(runtime), command=command)
+        return cls(*folders, dict(runtime), command=command, stage=stage)
 
     @property
     def on_cpu(self) -> bool:
@@ -150,7 +153,8 @@ def _run_claimed(
     reporter = Reporter(folder, lambda _: claim.verify(), *forward)
     with _logged(log_path(job.store, cell.id)) if log else contextlib.nullcontext():
         runner = importlib.import_module(job.runner)
-        record = runner.run(cell, job.places(), job.runtime, reporter, passthrough, job.command)
+        places = staged(cell, job.places(), job.stage) if job.stage else job.places()
+        record = runner.run(cell, places, job.runtime, reporter, passthrough, job.command)
     return ended(cell, record)
 
 

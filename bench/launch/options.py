@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import UsageError
 
 EXECUTORS = ("inline", "local", "slurm")
-USED_BY = {"wait": EXECUTORS, "jobs": ("local",), "watchdog": ("local", "slurm")}
+USED_BY = {"wait": EXECUTORS, "stage": EXECUTORS, "jobs": ("local",), "watchdog": ("local", "slurm")}
 """Option -> the executors that use it; the others are Slurm's."""
 
 
@@ -21,6 +21,7 @@ class LaunchOptions:
     jobs: int = 1
     watchdog: float = 1800.0
     wait: bool = False
+    stage: str | None = None
     slurm_profile: str | None = None
     partition: str | None = None
     account: str | None = None
@@ -49,6 +50,11 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="stay until cells that other processes or Slurm jobs run have ended, too"
     )
+    parser.add_argument(
+        "--stage", nargs="?", const="auto", metavar="DIR",
+        help="copy each cell's data files to the node's own disk, once per node, and remove them at the end "
+        "(default DIR: $SLURM_TMPDIR, else the folder for temporary files)",
+    )  # fmt: skip
     local = parser.add_argument_group("executor local")
     local.add_argument(
         "-j",
