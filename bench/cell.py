@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +31,7 @@ from bench.store import Store
 from bench.trainer import Progress, Trainer, warmup_decay
 from methods.contract import TorchBatch
 from tasks.contract import Data
-from tasks.losses import LOSSES
+from tasks.losses import LOSSES, share
 from tasks.metrics import METRICS
 
 
@@ -54,11 +53,10 @@ def run(
     draft = begin(cell, work, runtime, command)
     _forget_earlier_attempts(store, draft)
     curves: dict[str, Any] = {}
-    retries: dict[str, Any] = {}
     while True:
         try:
             with determinism(cell.seed, runtime):
-                curves = _run(cell, places, {**runtime, **retries}, draft, progress or (lambda word: None))
+                curves = _run(cell, places, runtime, draft, progress or (lambda word: None))
         except passthrough:
             raise
         except Unfit as error:
@@ -71,16 +69,8 @@ def run(
             fault = faults.of_machine(error)
             if fault is not None:
                 raise fault from error
-            status = status_of(error)
-            if (
-                status == "out_of_memory"
-                and draft["runtime"].get("trainer.retry_out_of_memory")
-                and _halve(draft, retries)
-            ):
-                continue
-            fail(draft, status, error)
+            fail(draft, status_of(error), error)
         break
-    draft["retries"] = retries
     draft["end"] = now()
     store.write(draft, curves)
     if draft["status"] == "done":
@@ -128,7 +118,10 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
     train = Loader(loaded.train, device)
     trainer = Trainer(target, train, config.trainer, cell.seed, checkpoints, progress)
     precision = _continue(trainer, config, device, draft)
-    loss = LOSSES[loss_name(task, cell.protocol)]
+    draft["retries"] = trainer.memory.retries  # which fills where memory runs out
+    named = loss_name(task, cell.protocol)
+    trainer.memory.share = lambda part, whole: share(named, (part.y, part.extra), (whole.y, whole.extra))
+    loss = LOSSES[named]
     context = CellContext(target, loaded, train, source, config, cell.seed, loss, trainer, device, precision)
     observer = Observer(wanted, source, checkpoints.folder, cell.seed, config.trainer.epochs)
     names = metric_names(task, cell.protocol)
@@ -275,6 +268,7 @@ def _score(
     draft |= {
         "seconds_stage2": seconds["stage2"],
         "seconds_eval": seconds["eval"],
+        "seconds_checkpoints": seconds["checkpoints"],
         "seconds_total": draft["seconds_data"] + sum(seconds.values()),
         "steps_stage2": state.steps["stage2"],
         "samples_per_second": state.samples / seconds["stage2"] if seconds["stage2"] > 0 else None,
@@ -299,18 +293,6 @@ def failure_record(
     fail(draft, status, error)
     store.write(draft)
     return draft
-
-
-def _halve(draft: Record, retries: dict[str, Any]) -> bool:
-    """Ask for half the micro-batch and double the accumulation; False if the micro-batch cannot be halved."""
-    size = retries.get("trainer.batch_size", draft["settings"]["trainer.batch_size"])
-    if size < 2:
-        return False
-    accumulation = retries.get("trainer.accumulation", draft["settings"]["trainer.accumulation"])
-    retries |= {"trainer.batch_size": math.ceil(size / 2), "trainer.accumulation": accumulation * 2}
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return True
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, int]:

@@ -35,7 +35,7 @@ class State:
     steps: dict[str, int] = field(default_factory=lambda: {"stage1": 0, "stage2": 0})
     """Optimiser steps by stage."""
     seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("stage1", "stage2", "eval", "analysis"), 0.0)
+        default_factory=lambda: dict.fromkeys(("stage1", "stage2", "eval", "analysis", "checkpoints"), 0.0)
     )
     samples: int = 0
     """Training samples that stage 2 has seen."""

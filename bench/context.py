@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.batches import Loader, rng, torch_seed
+from bench.memory import Memory
 from bench.settings import Settings
 from bench.trainer import Trainer
 from methods.contract import MethodError, Source, TorchBatch
@@ -38,6 +39,7 @@ class CellContext:
         self.train_size = len(train)
         self._data, self._train, self._source, self._seed = data, train, source, seed
         self._loss, self._trainer, self._precision = loss, trainer, precision
+        self.memory = trainer.memory if trainer is not None else Memory(retry=False)
         self._decode: tuple[torch.Tensor, torch.Tensor] | None = None
         if data.decode is not None:
             shift, scale = (torch.as_tensor(np.asarray(a), dtype=torch.float32, device=device) for a in data.decode)

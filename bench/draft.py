@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench import machine, plan, registry, settings
+from bench.memory import ran_out
 from bench.plan import Cell
 from bench.record import RECORD, SCHEMA, Record
 from bench.scoring import metric_names
@@ -83,11 +82,7 @@ def status_of(error: BaseException) -> str:
     """The status of a record for an exception."""
     if isinstance(error, Diverged):
         return "diverged"
-    text = str(error).lower()
-    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    if exhausted or (isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)):
-        return "out_of_memory"
-    return "failed"
+    return "out_of_memory" if ran_out(error) else "failed"
 
 
 def now() -> str:

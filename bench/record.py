@@ -87,6 +87,7 @@ RECORD: Mapping[str, Key] = {
     "seconds_stage1": Key(float, "stage 1", True),
     "seconds_stage2": Key(float, "stage 2, evaluations excluded", True),
     "seconds_eval": Key(float, "evaluations", True),
+    "seconds_checkpoints": Key(float, "writing and reading checkpoints", True),
     "seconds_total": Key(float, "whole cell, all attempts", True),
     "steps_stage1": Key(Count, "optimiser steps of stage 1", True),
     "steps_stage2": Key(Count, "optimiser steps of stage 2", True),
@@ -98,7 +99,9 @@ RECORD: Mapping[str, Key] = {
     "utilisation": Key(float, "device utilisation in stage 2, 0..1, where it can be read", True),
     "precision": Key(str, "what `auto` became", True),
     "attempts": Key(Count, "times the cell was started"),
-    "retries": Key(dict[str, Setting], "what a retry changed, e.g. {'trainer.batch_size': 8}, {} if nothing"),
+    "retries": Key(
+        dict[str, Setting], "samples at once where memory ran out, e.g. {'micro_batch': 8}, {} if it did not"
+    ),
     "host": Key(AnyText, "host name"),
     "device": Key(str, "device name"),
     "driver": Key(str, "driver version", True),

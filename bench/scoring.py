@@ -49,6 +49,12 @@ def predict(
     context: CellContext, loader: Loader, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """(predictions in physical units, targets, extra) of the current model over a whole split, in order."""
+    return context.memory.run("eval_batch_size", batch_size, lambda size: _predict(context, loader, size))
+
+
+def _predict(
+    context: CellContext, loader: Loader, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     model = context.model
     was_training = model.training
     model.eval()

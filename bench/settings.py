@@ -66,7 +66,7 @@ class TrainerSettings:
     device: str = runtime("auto", "auto, cpu, cuda, cuda:0, ...", "auto|cpu|cuda(:[0-9]+)?")
     checkpoint_seconds: float = runtime(60.0, "at most this long between two checkpoints", "[0, inf)")
     deterministic: bool = runtime(True, "only deterministic kernels (a GPU may still differ between models)")
-    retry_out_of_memory: bool = runtime(False, "out of memory: go on with half the batch and double the accumulation")
+    retry_out_of_memory: bool = runtime(False, "out of memory: the same steps with half as many samples at once")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from bench import faults, machine
 from bench.batches import Loader, order, torch_seed
 from bench.budget import Span, span_of
 from bench.checkpoint import UNREADABLE, Checkpoints, State, Unfit, first_line, refuse_other_shapes
+from bench.memory import Memory
 from bench.settings import TrainerSettings
 from bench.steps import Gradient, Group, Steps, accumulate
 
@@ -74,7 +75,10 @@ class Trainer:
         self._sums: dict[str, torch.Tensor] = {}
         self._last_save = self._last_word = time.monotonic()
         self._meter = machine.Meter(train.device)
+        self.memory = Memory(settings.retry_out_of_memory)
+        clock = time.perf_counter()
         self._restore()
+        self.state.seconds["checkpoints"] += time.perf_counter() - clock
 
     def fit(
         self,
@@ -104,6 +108,7 @@ class Trainer:
         if state.phase == name and self._optimizer_state is not None:
             self._restore_optimizer(optimizer, self._optimizer_state)
         self._optimizer_state, state.phase = None, name
+        gradient = self.memory.sparing(gradient, moving, self.model)
         used_steps = sum(state.steps.values()) - state.phase_steps
         used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
         span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
@@ -262,6 +267,7 @@ class Trainer:
 
         A disk that fails or is full costs this checkpoint, not the training: the next one may succeed.
         """
+        clock = time.perf_counter()
         device = self.train.device
         content = {
             "state": asdict(self.state),
@@ -271,6 +277,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "has_best": self.best_weights is not None,
+            "retries": self.memory.retries,
         }
         best = None
         if self.best_weights is not None and self.state.best_epoch is not None:
@@ -282,6 +289,7 @@ class Trainer:
                 raise
             faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
         self._last_save = time.monotonic()
+        self.state.seconds["checkpoints"] += time.perf_counter() - clock
 
     def _restore(self) -> None:
         loaded = self.checkpoints.load()
@@ -294,6 +302,7 @@ class Trainer:
             if self.best_weights is not None:
                 refuse_other_shapes(self.best_weights, self.model.state_dict())
             self._optimizer_state, self._sums = content["optimizer"], dict(content["sums"])
+            self.memory.retries |= {name: int(size) for name, size in content["retries"].items()}
             torch.set_rng_state(content["rng"])
             self._restore_device_rng(content)
         except UNREADABLE as error:

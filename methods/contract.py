@@ -146,7 +146,7 @@ class Method:
         return model.parameters()  # type: ignore[attr-defined]
 
     def loss(self, context: Context, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
-        """Stage 2's loss of one batch; by default the task's."""
+        """Stage 2's loss of one batch, a mean over its samples; by default the task's."""
         return context.loss(output, batch)
 
     def check(self) -> None:

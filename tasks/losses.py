@@ -98,3 +98,13 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Extra], Tensor]] = {
     "relative_l2": relative_l2,
     "relative_l2_sum": relative_l2_sum,
 }
+
+
+def share(name: str, part: tuple[Tensor, Extra], whole: tuple[Tensor, Extra]) -> float:
+    """What the loss of a part (y, extra) of a batch weighs in the loss of the whole: the parts' weighted sum is that."""
+    if name.endswith("_sum"):
+        return 1.0
+    if name.endswith("_masked") and "ignore" in whole[1]:
+        kept = [float((1.0 - extra["ignore"].double()).sum()) for _, extra in (part, whole)]
+        return kept[0] / max(kept[1], 1.0)
+    return len(part[0]) / len(whole[0])

@@ -91,23 +91,6 @@ def test_a_loss_that_explodes_is_a_diverged_record_with_a_cure(places):
     assert "lower trainer.lr" in record["error"]["message"]
 
 
-def test_running_out_of_memory_is_recorded_and_may_be_retried_with_half_the_batch(places, monkeypatch):
-    from bench import trainer
-
-    real = trainer.Trainer.fit
-
-    def greedy(self, *args, **kwargs):
-        if self.settings.batch_size > 2:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        return real(self, *args, **kwargs)
-
-    monkeypatch.setattr(trainer.Trainer, "fit", greedy)
-    assert cells.run(one(places.data_dir), places, {})["status"] == "out_of_memory"
-    again = cells.run(one(places.data_dir), places, {"trainer.retry_out_of_memory": True})
-    assert again["status"] == "done"
-    assert again["retries"] == {"trainer.batch_size": 2, "trainer.accumulation": 4}
-
-
 def test_data_that_changed_between_two_cells_are_refused_in_a_copy_of_the_store_too(tmp_path):
     places = Places(tmp_path / "data", tmp_path / "results")
     assert cells.run(one(places.data_dir), places, {})["status"] == "done"

@@ -332,7 +332,7 @@ def test_memory_running_out(tmp_path, data_dir, monkeypatch, retry):
     (result,) = run_cells(job, cell).results
     if retry:
         assert result.outcome == "done"
-        assert result.record["retries"] == {"trainer.batch_size": 4, "trainer.accumulation": 2}
+        assert result.record["retries"] == {"micro_batch": 4}
     else:
         assert result.outcome == "out_of_memory"
         assert result.record["retries"] == {}
