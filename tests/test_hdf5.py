@@ -134,6 +134,14 @@ def test_an_array_with_unwritten_chunks_is_refused(tmp_path):
         read("advection", tmp_path)
 
 
+def test_a_name_that_is_no_text_is_passed_over(tmp_path):
+    path = tiny("advection", tmp_path)
+    with h5py.File(path, "r+") as h5:
+        h5.move("tensor", b"t\xffnsor")
+    with pytest.raises(DataError, match="an HDF5 file with"):
+        read("advection", tmp_path)
+
+
 def test_coordinates_longer_than_the_field_are_not_read(tmp_path):
     path = tiny("advection", tmp_path)
     with h5py.File(path, "r+") as h5:

@@ -46,6 +46,16 @@ def test_booleans_other_than_0_and_1_are_refused(tmp_path):
         read_binary(tmp_path / "a.npz", "x", (None, 2))
 
 
+def test_a_header_that_is_no_python_is_no_traceback(tmp_path):
+    write(tmp_path / "a.npz", (2, 3), bytes(6))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        content = archive.read("x.npy").replace(b"(2,", b" 2,")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(DataError, match=r"no \.npy header"):
+        read_binary(tmp_path / "a.npz", "x", (None, 3))
+
+
 def test_an_encrypted_archive_is_no_traceback(tmp_path):
     write(tmp_path / "a.npz", (2, 3), bytes(6))
     content = bytearray((tmp_path / "a.npz").read_bytes())

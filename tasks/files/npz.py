@@ -14,7 +14,7 @@ import numpy as np
 from tasks.contract import DataError
 from tasks.files.nb360 import AGAIN, shape_text
 from tasks.files.pickles import open_checked
-from tasks.files.raw import checked
+from tasks.files.raw import checked, npy_header
 
 BLOCK_BYTES = 32 * 2**20
 MOST_UNPACKED = 100
@@ -74,9 +74,7 @@ def _read_stream(
     arrange: Callable[[np.ndarray], np.ndarray],
     expected: str,
 ) -> np.ndarray:
-    version = np.lib.format.read_magic(stream)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    found, fortran, dtype = header(stream)
+    found, fortran, dtype = npy_header(stream)
     fits = len(found) == len(shape) and all(s is None or s == f for s, f in zip(shape, found, strict=True))
     if not fits or not found[0] or fortran or dtype.kind not in "biuf":
         order = ", Fortran order" if fortran else ""

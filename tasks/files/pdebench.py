@@ -47,7 +47,7 @@ class Header:
 def read_header(path: Path) -> Header:
     """The layout of `path`, told from its arrays; DataError if it is none of PDEBench's."""
     with open_h5(path) as h5:
-        names = set(h5)  # of links, none of them followed
+        names = {n for n in h5 if isinstance(n, str)}  # of links, none followed; damaged names come as bytes
         if {"tensor", "nu"} <= names:
             return _darcy(path, h5)
         if "tensor" in names:

@@ -18,7 +18,7 @@ import numpy as np
 from tasks.contract import DataError
 from tasks.files import stackmachine
 from tasks.files.locate import is_page
-from tasks.files.raw import Unfit, checked, dimensions, plain
+from tasks.files.raw import Unfit, checked, dimensions, npy_header
 from tasks.files.tokens import Forbidden
 
 MOST_UNPACKED = 25
@@ -127,7 +127,10 @@ def load_npy(path: Path, *, objects: bool = False, cure: str = "Fetch the file a
         DataError: missing, empty, a directory, truncated, no `.npy` file, or objects that are not plain.
     """
     with open_checked(path, "a NumPy .npy file", cure) as stream:
-        shape, fortran, dtype = _npy_header(stream, path, cure)
+        try:
+            shape, fortran, dtype = npy_header(stream)
+        except Unfit as error:
+            raise DataError(path, str(error) + _mangled(path), "a NumPy .npy file", cure) from error
         left = Path(path).stat().st_size - stream.tell()
         if dtype.hasobject:
             if not objects:
@@ -145,18 +148,6 @@ def load_npy(path: Path, *, objects: bool = False, cure: str = "Fetch the file a
             )
         except ValueError as error:  # a shape such as (0, 2**62)
             raise DataError(path, f"an array of shape {shape} ({error})", "a NumPy .npy file", cure) from error
-
-
-def _npy_header(stream: IO[bytes], path: Path, cure: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran order, and dtype: numbers, text or objects, and nothing else."""
-    try:
-        version = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = reader(stream)
-        dimensions(shape)
-        return shape, fortran, dtype if dtype.kind == "O" else plain(dtype)
-    except (ValueError, EOFError) as error:
-        raise DataError(path, f"no .npy header ({error})" + _mangled(path), "a NumPy .npy file", cure) from error
 
 
 def load_npy_object(path: Path, *, cure: str = "Fetch the file again.") -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+import tokenize
+from typing import IO
 
 import numpy as np
 
@@ -32,6 +34,18 @@ def dtype_of(code: str, objects: bool = False) -> np.dtype:
 def plain(dtype: np.dtype) -> np.dtype:
     """`dtype` made anew from its type string, without whatever else it carries."""
     return dtype_of(dtype.str[1:]).newbyteorder(dtype.byteorder)
+
+
+def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and dtype of the `.npy` data that `stream` is at; Unfit where these are none."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = reader(stream)
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionError) as error:
+        raise Unfit(f"no .npy header ({error})") from error
+    dimensions(shape)
+    return shape, fortran, dtype if dtype.kind == "O" else plain(dtype)
 
 
 def dimensions(shape: tuple) -> int:
