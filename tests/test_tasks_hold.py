@@ -111,4 +111,4 @@ def test_a_reader_gives_what_it_gave(name, shared_data):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         now = {name: {"declared": declared(name), "read": read(name, Path(scratch))} for name in NAMES}
-    HELD.write_text(json.dumps(now, indent=1, sort_keys=True) + "\n")
+    HELD.write_text(json.dumps(now, indent=None, sort_keys=True) + "\n")
