@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import plan
-from bench.record import Record
-from bench.store import Store, write_atomically
+from bench.records.record import Record
+from bench.records.store import Store, write_atomically
 from bench.words import counted
 
 SHIPPED = Path(__file__).parent.parent / "results" / "quick"

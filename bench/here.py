@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import data, registry
+from bench import registry
+from bench import standins as data
+from bench.backbones import BACKBONES, STANDIN
 from bench.errors import SetupError, UsageError
-from bench.models.backbones import BACKBONES, STANDIN
 
 
 def choose_backbone(name: str, task: str, allow_random: bool) -> tuple[str, bool]:

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench import data, protocols, registry, settings
+from bench import protocols, registry, settings
+from bench import standins as data
 from bench.errors import UsageError, unknown
 from bench.here import what_is_here
-from bench.record import Record
-from bench.store import Problem, Store
+from bench.records.record import Record
+from bench.records.store import Problem, Store
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from typing import Any, Generic, TypeVar
 
 import methods as methods_package
 import tasks as tasks_package
-from bench.data import default_dir
 from bench.errors import UsageError, unknown
+from bench.standins import default_dir
 from methods.contract import Method
 from tasks import source
 from tasks.contract import Task

@@ -26,15 +26,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import cell, machine, plan
-from bench.batches import Loader
-from bench.checkpoint import Checkpoints
-from bench.models.backbones import BACKBONES
+from bench import machine, plan
+from bench.backbones import BACKBONES
+from bench.cell import story as cell
+from bench.cell.batches import Loader
+from bench.cell.checkpoint import Checkpoints
+from bench.cell.trainer import Trainer, optimizer_for
 from bench.models.source import load_source_model
 from bench.models.target import TargetModel, build_target, compiled
 from bench.plan import Places, Selection
 from bench.settings import ModelSettings, TrainerSettings
-from bench.trainer import Trainer, optimizer_for
 from tasks.contract import ArraySplit
 
 

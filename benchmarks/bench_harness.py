@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import data, plan, registry, settings
+from bench import plan, registry, settings
+from bench import standins as data
 from bench.plan import Selection
-from bench.store import Store
+from bench.records.store import Store
 from tests.record_factory import make_record
 
 ROOT = Path(__file__).parent.parent

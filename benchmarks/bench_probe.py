@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from bench.analysis.probe import TOLERANCE, C, fit_linear
-from bench.models.backbones import BACKBONES
+from bench.backbones import BACKBONES
 from bench.models.source import load_source_model
 from bench.sources import SourceData, load_source
 from bench.sources.fashion_mnist import folder

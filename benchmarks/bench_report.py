@@ -6,11 +6,11 @@ import itertools
 import json
 import time
 
+from bench.records.store import Store
 from bench.registry import suites
-from bench.report.build import build
+from bench.report.document.write import write
 from bench.report.frame import Catalogue
-from bench.report.write import write
-from bench.store import Store
+from bench.report.pages.build import build
 from tests.record_factory import make_curves, make_record
 
 RECORDS = 10_000

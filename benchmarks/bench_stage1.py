@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 import torch
 
-from bench.models.backbones import BACKBONES
+from bench.backbones import BACKBONES
 from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings

@@ -31,7 +31,9 @@ class FirstStep(BaseException):
 def main(task: str, method: str, profile: str, folder: str) -> None:
     """Run a cell up to the first step of stage 2; prints {cpu, peak} in seconds and bytes."""
     sys.path.insert(0, str(ROOT))
-    from bench import cell, plan, trainer
+    from bench import plan
+    from bench.cell import story as cell
+    from bench.cell import trainer
     from bench.plan import Places, Selection
 
     process, seen = psutil.Process(), [0]

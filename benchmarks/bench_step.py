@@ -18,13 +18,13 @@ import pytest
 import torch
 from torch.optim import optimizer as hooks
 
-from bench.batches import Loader
-from bench.checkpoint import Checkpoints
-from bench.models.backbones import BACKBONES
+from bench.backbones import BACKBONES
+from bench.cell.batches import Loader
+from bench.cell.checkpoint import Checkpoints
+from bench.cell.trainer import Trainer, optimizer_for
 from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings, TrainerSettings
-from bench.trainer import Trainer, optimizer_for
 from benchmarks.interleaved import seconds
 from tasks.contract import ArraySplit
 from tasks.losses import LOSSES

@@ -15,7 +15,7 @@ import pytest
 
 from bench import plan, registry, settings
 from bench.plan import Selection
-from bench.store import Store
+from bench.records.store import Store
 from tests.record_factory import make_record
 
 ROOT = Path(__file__).parent.parent

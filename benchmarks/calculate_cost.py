@@ -28,7 +28,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import plan, registry
-from bench.models.backbones import BACKBONES
+from bench.backbones import BACKBONES
 from bench.models.source import SourceModel, load_source_model
 from bench.models.target import build_target
 from bench.plan import Cell

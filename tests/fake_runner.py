@@ -1,4 +1,4 @@
-"""A stand-in for `bench.cell` in tests of the launchers: no torch, no data, milliseconds instead of minutes.
+"""A stand-in for `bench.cell.story` in tests of the launchers: no torch, no data, milliseconds instead of minutes.
 
 A cell's `overrides` say what happens: `fake.steps` and `fake.pause` (seconds per step), and `fake.do`, one of `fail`,
 `die` (kills its process), `die_once`, `hang`, `gpu` (its
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from bench.plan import Cell
-from bench.store import Store, write_atomically
+from bench.records.store import Store, write_atomically
 from tests.record_factory import make_record
 
 

@@ -25,10 +25,9 @@ from unittest import mock
 
 import numpy as np
 
-from bench import cli, plan
-from bench.launch import doctor
+from bench import cli, doctor, plan
 from bench.plan import Selection
-from bench.store import Store
+from bench.records.store import Store
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
 
 CHOICE = {"tasks": ("advection", "ecg"), "methods": ("vanilla", "mona", "orca"), "seeds": tuple(range(6))}
@@ -252,7 +251,7 @@ def outside_left_alone() -> Iterator[None]:
     torch = doctor.Finding("torch", "good", "not looked at")
     with (
         mock.patch.object(doctor, "_torch", return_value=torch),
-        mock.patch("bench.launch.queue.squeue", return_value=None),
+        mock.patch("bench.launch.slurm.queue.squeue", return_value=None),
     ):
         yield
 

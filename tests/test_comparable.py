@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bench import comparable
-from bench.report import build, tables
-from bench.report.compare import compare
+from bench.records import comparable
+from bench.report.document.markdown import markdown
 from bench.report.frame import Catalogue, panels, to_frame
-from bench.report.markdown import markdown
+from bench.report.pages import build
+from bench.report.pages.compare import compare
+from bench.report.tables import scores as tables
 from tests.record_factory import make_record
 
 CATALOGUE = Catalogue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import registry
-from bench.check import check
+from bench.cell.check import check
 
 NAMES = [*registry.tasks().items, *registry.methods().items]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench import context as module
-from bench.batches import Loader
-from bench.context import CellContext, cluster_targets
+from bench.cell import context as module
+from bench.cell.batches import Loader
+from bench.cell.context import CellContext, cluster_targets
 from bench.settings import Stage1Settings, TrainerSettings
 from methods.contract import MethodError
 from tasks.contract import ArraySplit, Batch, Data

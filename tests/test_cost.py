@@ -9,7 +9,7 @@ import pytest
 from bench import cost, plan
 from bench.cli import main
 from bench.plan import Selection
-from bench.store import Store
+from bench.records.store import Store
 from tests.record_factory import make_record
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench import data, plan, registry
-from bench.draft import draft_of
-from bench.loading import load_data
+from bench import plan, registry
+from bench import standins as data
+from bench.cell.data import load_data
+from bench.cell.draft import draft_of
 from bench.official import unlike_published
 from bench.plan import Cell, Places
-from bench.store import Store
+from bench.records.store import Store
 from tasks.contract import DataError, Request
 from tasks.files.fingerprint import fingerprint
 from tasks.files.locate import find

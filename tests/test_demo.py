@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import cell as cells
 from bench import plan, registry
+from bench.cell import story as cells
 from bench.plan import Places, Selection
-from bench.store import Store
+from bench.records.store import Store
 
 ROOT = Path(__file__).parent.parent
 DEMO = re.search(r"^METHODS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from bench import plan, registry, settings, studies
+from bench.backbones import BACKBONES
 from bench.cli import VERBS, main
 from bench.cli.selection import selection
-from bench.models.backbones import BACKBONES
 from bench.plan import overrides_of
 from tests.record_factory import make_record, make_store
 

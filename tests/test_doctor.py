@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, data, registry
-from bench.launch import doctor, one, queue
+from bench import cli, doctor, registry
+from bench import standins as data
+from bench.launch import one
 from bench.launch.claim import acquire
 from bench.launch.one import log_path
-from bench.store import Store
+from bench.launch.slurm import queue
+from bench.records.store import Store
 from tests.fake_runner import make_cell
 from tests.record_factory import make_record
 from tests.test_launch_inline import job_in, run_cells

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import data, registry
-from bench.checkpoint import load_checked
+from bench import registry
+from bench import standins as data
+from bench.cell.checkpoint import load_checked
 from bench.launch import Outcome, inline
 from bench.launch.display import Silent
 from bench.launch.one import Job, run_one, works
 from bench.plan import Cell
-from bench.store import Store
+from bench.records.store import Store
 from tasks.files.locate import locate
 from tests.test_faults import fill, small_disk  # noqa: F401  a fixture
 from tests.test_trainer import FOREIGN, enveloped
@@ -61,7 +62,7 @@ KILLER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
-import bench.cell  # once, for every process forked from here
+import bench.cell.story  # once, for every process forked from here
 from bench.launch.one import run_one, works
 from tests.test_faults_training import EVERY_STEP, job_in, tiny_cell
 
@@ -122,7 +123,7 @@ class Stop(BaseException):
 
 def stop_in_epoch(job: Job, cell: Cell, epoch: int, monkeypatch) -> Path:
     """Run a cell until an epoch has begun; its work folder, with two checkpoints."""
-    from bench import trainer
+    from bench.cell import trainer
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "TALK_SECONDS", 0.0)
@@ -183,7 +184,7 @@ def test_a_whole_checkpoint_of_something_else_is_no_failure(
 @pytest.mark.parametrize("room", [65536, 0], ids=["room for a record", "no room"])
 def test_a_disk_that_fills_while_training_costs_no_training(small_disk, data_dir, uninterrupted, monkeypatch, room):  # noqa: F811
     """Training goes on; where the record does not fit either, the next run goes on from the last checkpoint."""
-    from bench import trainer
+    from bench.cell import trainer
 
     monkeypatch.setattr(trainer, "TALK_SECONDS", 0.0)
     job, cell = job_in(small_disk, data_dir), tiny_cell()
@@ -261,7 +262,7 @@ def test_a_failed_cell_keeps_its_checkpoint_and_its_retry_goes_on_from_there(
 @pytest.mark.parametrize("code", ["same", "changed", "diverged"])
 def test_a_retry_with_other_code_or_after_divergence_starts_anew(tmp_path, data_dir, monkeypatch, code):
     """Else half of a score would come from code that its record does not name, or from weights that are no numbers."""
-    from bench.trainer import Diverged
+    from bench.cell.trainer import Diverged
 
     job = job_in(tmp_path, data_dir)
     failing_after(monkeypatch, 8, Diverged("once") if code == "diverged" else ValueError("once"))

@@ -13,7 +13,7 @@ import pytest
 from bench import cli
 from bench.csvs import inert
 from bench.errors import Exit
-from bench.report.markdown import inert as inert_markdown
+from bench.report.document.markdown import inert as inert_markdown
 from bench.words import printable
 from tests.record_factory import make_curves, make_record, make_store
 

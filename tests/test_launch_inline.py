@@ -26,7 +26,7 @@ from bench.launch.one import Job, Work, run_one, works
 from bench.launch.progress import Reporter, describe, duration, read, time_left
 from bench.launch.remaining import Remaining
 from bench.plan import Cell
-from bench.store import Store
+from bench.records.store import Store
 from tests.fake_runner import make_cell, score_after
 
 HERE = Path(__file__).parent

@@ -16,10 +16,11 @@ import pytest
 from bench import machine
 from bench.cli import main
 from bench.errors import SetupError
-from bench.launch import claim, local, sbatch
+from bench.launch import claim, local
 from bench.launch.display import Silent
 from bench.launch.one import log_path, works
-from bench.store import Store
+from bench.launch.slurm import sbatch
+from bench.records.store import Store
 from tests.fake_runner import make_cell, score_after
 from tests.test_launch_inline import HERE, job_in, started
 
@@ -152,7 +153,7 @@ def test_a_job_that_is_out_of_time_is_requeued_resumes_and_at_last_is_recorded_a
     """submitit's own local executor has the whole cycle of a time limit, without Slurm and in seconds."""
     import submitit
 
-    from bench.launch.element import CellJob
+    from bench.launch.slurm.element import CellJob
 
     job = job_in(tmp_path)
     short, endless = make_cell(0, steps=70, pause=0.1), make_cell(1, steps=10_000, pause=0.1)

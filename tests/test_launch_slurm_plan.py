@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 
 from bench import cli, cost
 from bench.errors import SetupError, UsageError
-from bench.launch import element, manifest, profile, queue, resources, sbatch, slurm, status
-from bench.launch.array import Array, arrays, share
+from bench.launch import resources, slurm, status
 from bench.launch.claim import acquire
-from bench.launch.element import CellJob
 from bench.launch.one import Job, Work, run_one
 from bench.launch.options import LaunchOptions
 from bench.launch.resources import Needs
+from bench.launch.slurm import element, manifest, profile, queue, sbatch
+from bench.launch.slurm.array import Array, arrays, share
+from bench.launch.slurm.element import CellJob
 from bench.plan import Cell
-from bench.store import Store
+from bench.records.store import Store
 from tests.fake_runner import make_cell
 from tests.test_launch_inline import job_in
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from bench import cell as cells
-from bench import trainer
-from bench.memory import Memory, OutOfMemory
+from bench.cell import story as cells
+from bench.cell import trainer
+from bench.cell.memory import Memory, OutOfMemory
+from bench.cell.steps import accumulate
 from bench.plan import Places
-from bench.steps import accumulate
-from bench.store import Store
+from bench.records.store import Store
 from methods.contract import TorchBatch
 from tasks.losses import LOSSES, share
 from tests.test_cell import one

@@ -7,7 +7,7 @@ import pytest
 from bench import cli
 from bench.cli.merge import Clash, merge
 from bench.errors import Exit
-from bench.store import Store
+from bench.records.store import Store
 from tests.record_factory import make_curves, make_record, make_store
 
 

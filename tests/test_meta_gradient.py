@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.models.backbones import BACKBONES
+from bench.backbones import BACKBONES
 from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings, resolve

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from tasks.metrics import METRICS
-from tasks.metrics_dense import PAD
-from tasks.metrics_ranking import auroc, average_precision, group_mean
+from tasks.metrics.dense import PAD
+from tasks.metrics.ranking import auroc, average_precision, group_mean
 
 
 def rng():

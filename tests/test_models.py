@@ -12,9 +12,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench.backbones import BACKBONES
 from bench.errors import UsageError
 from bench.models import embedders, predictors
-from bench.models.backbones import BACKBONES
 from bench.models.embedders import patch_length
 from bench.models.source import SourceModel, load_source_model
 from bench.models.target import TargetModel, build_target, randomise, set_recompute

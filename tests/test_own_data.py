@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import registry
-from bench.cell import run
+from bench.cell.story import run
 from bench.cli import main
 from bench.plan import Places, Selection, cells
 from tasks.contract import DataError, Request

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bench import plan, registry
+from bench.cell.scoring import metric_names
 from bench.models.embedders import patch_length
 from bench.plan import Cell
-from bench.scoring import metric_names
 from bench.settings import ModelSettings
 from tasks.metrics import METRICS
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.metrics_pde import PDE_METRICS
+from tasks.metrics.pde import PDE_METRICS
 
 METRICS = {m.name: m for m in PDE_METRICS}
 TARGET_1D = np.array([[[3.0, 4.0, 0.0, 0.0]], [[1.0, 1.0, 1.0, 1.0]]])

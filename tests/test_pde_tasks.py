@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.scoring import trivial_scores
+from bench.cell.scoring import trivial_scores
 from bench.settings import resolve
 from methods.contract import Method
 from tasks.contract import Request

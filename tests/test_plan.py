@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import data, plan, registry, settings
+from bench import plan, registry, settings
+from bench import standins as data
 from bench.errors import SetupError, UsageError
 from bench.plan import Cell, Selection
-from bench.store import Store
+from bench.records.store import Store
 from tests.record_factory import make_record
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.models.backbones import BACKBONES
+from bench.backbones import BACKBONES
 from bench.models.target import build_target
 from bench.settings import ModelSettings
 from methods.small_supervised import SmallSupervised

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from bench.record import RECORD, Shared, check
-from bench.store import Store
+from bench.records.record import RECORD, Shared, check
+from bench.records.store import Store
 from tests.record_factory import make_analysis, make_curves, make_record
 
 

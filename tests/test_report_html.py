@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from bench.report.build import build
-from bench.report.html import to_html
+from bench.report.document.html import to_html
+from bench.report.pages.build import build
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

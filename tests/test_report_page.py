@@ -9,16 +9,16 @@ import pytest
 
 from bench import cli
 from bench.errors import Exit
-from bench.report import published
-from bench.report import table as render
-from bench.report.build import build
-from bench.report.compare import compare
+from bench.records.store import Store
+from bench.report.document import table as render
+from bench.report.document.markdown import markdown
+from bench.report.document.page import Fold, Page, Section, Text
+from bench.report.document.table import Cell, Column, Table
+from bench.report.document.write import write
 from bench.report.frame import Catalogue, panels, to_frame
-from bench.report.markdown import markdown
-from bench.report.page import Fold, Page, Section, Text
-from bench.report.table import Cell, Column, Table
-from bench.report.write import write
-from bench.store import Store
+from bench.report.pages.build import build
+from bench.report.pages.compare import compare
+from bench.report.tables import published
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record, make_store
 
 PDE = ["advection", "burgers", "diffusion_reaction_1d", "darcy_pdebench"]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import comparison, tables
-from bench.report import table as render
+from bench.report.document import table as render
+from bench.report.document.table import Cell, Column, Table
 from bench.report.frame import Catalogue, panels, to_frame
-from bench.report.table import Cell, Column, Table
+from bench.report.tables import comparison
+from bench.report.tables import scores as tables
 from tests.record_factory import make_record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -284,8 +285,8 @@ def test_latex_knows_every_letter_that_this_project_writes():
     root = Path(__file__).parent.parent
     files = [
         *(root / "bench" / "studies").glob("*.toml"),
-        *(root / "bench" / "report").glob("*.py"),
-        *(root / "tasks").glob("*.py"),
+        *(root / "bench" / "report").rglob("*.py"),
+        *(root / "tasks").rglob("*.py"),
     ]
     text = "".join(sorted(set("".join(path.read_text() for path in files)) - set("†‡§")))  # marks of their own
     table = Table("t", text, "", (Column(text),), ((text, (Cell(text),)),), (text,))

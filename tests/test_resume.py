@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench import cell as cells
-from bench import loading, machine, trainer
+from bench import machine
+from bench.cell import data as loading
+from bench.cell import story as cells
+from bench.cell import trainer
 from bench.plan import Places
 from tests.test_cell import one
 

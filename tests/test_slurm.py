@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from bench.errors import SetupError
-from bench.launch import array, claim, manifest, queue, slurm, status
+from bench.launch import claim, slurm, status
 from bench.launch.cancel import cancel
 from bench.launch.one import Job, works
 from bench.launch.options import LaunchOptions
+from bench.launch.slurm import array, manifest, queue
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
 from tests.test_faults import killed_after

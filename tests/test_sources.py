@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench.backbones import BACKBONES
 from bench.errors import SetupError, UsageError
-from bench.models.backbones import BACKBONES
 from bench.models.source import SourceModel, load_source_model
 from bench.sources import SOURCES, SourceArrays, SourceData, fashion_mnist, load_source
 from bench.sources.load import checked
@@ -50,7 +50,7 @@ def vision_data(cache_dir: Path | None = None, seed: int = 0) -> SourceData:
 
 
 def test_listing_the_sources_imports_neither_torch_nor_numpy():
-    code = "import sys, bench.sources, bench.models.backbones; print({'torch', 'numpy', 'sklearn'} & set(sys.modules))"
+    code = "import sys, bench.sources, bench.backbones; print({'torch', 'numpy', 'sklearn'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
@@ -145,7 +145,9 @@ def test_a_cifar_batch_of_another_layout_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x1f\x8b\x08", gzip.compress(bytes(10**8)), gzip.compress(bytes(1000))[:10] + b"\xff" * 50]
+    "content",
+    [b"\x1f\x8b\x08", gzip.compress(bytes(10**8)), gzip.compress(bytes(1000))[:10] + b"\xff" * 50],
+    ids=("cut", "bomb", "garbage"),
 )
 def test_a_damaged_or_endless_fashion_mnist_file_is_named(tmp_path, content):
     path = tmp_path / "train-images-idx3-ubyte.gz"

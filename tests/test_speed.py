@@ -12,14 +12,15 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench import cell as cells
-from bench import machine, trainer
-from bench.batches import Loader
+from bench import machine
+from bench.cell import story as cells
+from bench.cell import trainer
+from bench.cell.batches import Loader
+from bench.cell.trainer import optimizer_for
 from bench.errors import SetupError
 from bench.models.target import compiled
 from bench.plan import Places
 from bench.settings import TrainerSettings
-from bench.trainer import optimizer_for
 from tasks.contract import ArraySplit
 from tests.test_cell import one
 
@@ -204,5 +205,5 @@ def test_a_record_says_how_busy_its_device_was_and_how_much_memory_it_took(place
 
 def test_a_cell_imports_nothing_heavy_that_it_may_not_need():
     heavy = ("scipy.stats", "sklearn", "pandas", "matplotlib", "timm", "transformers")
-    code = f"import sys, bench.cell; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, bench.cell.story; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

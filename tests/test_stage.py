@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import data
+from bench import standins as data
 from bench.launch.one import Job, Work, run_one
 from bench.launch.stage import staged
 from bench.plan import Cell, Places

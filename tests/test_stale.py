@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import data, plan, registry
+from bench import plan, registry
+from bench import standins as data
 from bench.plan import Cell
-from bench.store import Store
+from bench.records.store import Store
 from tasks import source
 from tasks.contract import Request
 from tests.test_plan import record_for
@@ -87,7 +88,7 @@ def _behind(cell: Cell) -> set[str]:
         ("tasks/files/audio.py", ["fsd50k"], []),
         ("tasks/files/stale.py", ["advection", "burgers"], []),
         ("tasks/ecg.py", ["ecg"], []),
-        ("tasks/metrics_pde.py", EVERY, []),
+        ("tasks/metrics/pde.py", EVERY, []),
         ("tasks/losses.py", EVERY, []),
         ("methods/meta_gradient.py", [], ["mona"]),
         ("methods/transport/sinkhorn.py", [], ["orca"]),

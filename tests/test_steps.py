@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bench import plan
-from bench.batches import Loader, order
-from bench.checkpoint import Checkpoints
+from bench.cell.batches import Loader, order
+from bench.cell.checkpoint import Checkpoints
+from bench.cell.steps import Steps
+from bench.cell.trainer import Trainer, warmup_decay
 from bench.errors import UsageError
 from bench.plan import Cell
 from bench.settings import TrainerSettings
-from bench.steps import Steps
-from bench.trainer import Trainer, warmup_decay
 from tasks.contract import ArraySplit
 
 SEED = 7

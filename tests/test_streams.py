@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from bench import cli
-from bench.store import Store
+from bench.records.store import Store
 from tests.fake_runner import make_cell
 from tests.test_launch_inline import HERE, job_in
 
 RUN = """
 import sys, tests.fake_runner
-sys.modules["bench.cell"] = tests.fake_runner  # cells of milliseconds
+sys.modules["bench.cell.story"] = tests.fake_runner  # cells of milliseconds
 from bench.__main__ import main
 sys.exit(main())
 """

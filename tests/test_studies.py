@@ -13,12 +13,12 @@ from scipy import stats
 from bench import registry, settings, studies
 from bench.errors import UsageError
 from bench.plan import Places, base_layers, plan, to_run
-from bench.record import Record
-from bench.report import study as page_of
-from bench.report.markdown import markdown
+from bench.records.record import Record
+from bench.records.store import Store
+from bench.report.document.markdown import markdown
+from bench.report.pages import study as page_of
 from bench.report.statistics import relative_difference
 from bench.report.verdict import Estimate, judge, spearman, stratified
-from bench.store import Store
 from bench.studies.study import Arm, Rule, Size, read
 from tests.record_factory import make_record, make_store
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import data, plan, protocols, registry, settings
+from bench import plan, protocols, registry, settings
+from bench import standins as data
 from bench.plan import Cell
 from tasks.contract import Request, Split
 

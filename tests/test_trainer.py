@@ -20,11 +20,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.batches import Loader, order, rng
-from bench.budget import span_of
-from bench.checkpoint import Checkpoints, Unfit, load_checked, save_checked
+from bench.cell.batches import Loader, order, rng
+from bench.cell.budget import span_of
+from bench.cell.checkpoint import Checkpoints, Unfit, load_checked, save_checked
+from bench.cell.trainer import Diverged, Trainer, accumulate, warmup_decay
 from bench.settings import TrainerSettings
-from bench.trainer import Diverged, Trainer, accumulate, warmup_decay
 from methods.contract import MethodError
 from tasks.contract import ArraySplit
 
@@ -248,7 +248,7 @@ def test_a_disk_that_fails_while_a_checkpoint_is_read_loses_no_training(tmp_path
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.checkpoint.load_checked", fails)
+        patch.setattr("bench.cell.checkpoint.load_checked", fails)
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             train(folder)
     assert Checkpoints(folder).load() is not None
@@ -386,7 +386,7 @@ def three_of_its_own(epoch):
 
 @pytest.mark.parametrize("own_batches", [None, three_of_its_own])
 def test_a_phase_says_which_part_of_its_steps_is_over_from_the_first_one_on(tmp_path, monkeypatch, own_batches):
-    monkeypatch.setattr("bench.trainer.TALK_SECONDS", 0.0)
+    monkeypatch.setattr("bench.cell.trainer.TALK_SECONDS", 0.0)
     said, model = [], network()
     settings = TrainerSettings(batch_size=4)
     trainer = Trainer(model, data(20), settings, 0, Checkpoints(tmp_path), lambda word: said.append(word["done"]))

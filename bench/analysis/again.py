@@ -14,9 +14,9 @@ from bench.analysis.features import WEIGHTS, read_weights, write_arrays
 from bench.analysis.inputs import NotKept
 from bench.analysis.similarity import movement
 from bench.analysis.summary import summarise
-from bench.arrays import read_arrays
-from bench.record import Record
-from bench.store import Store
+from bench.records.arrays import read_arrays
+from bench.records.record import Record
+from bench.records.store import Store
 
 
 def analyse(store: Store, record: Record, names: Iterable[str], data_dir: Path, again: bool = False) -> dict[str, str]:
@@ -73,7 +73,7 @@ def _from_weights(
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
     """The source side of a cell, from the encoder that it kept: the pretrained body and the last epoch."""
     from bench.analysis.observe import Observer
-    from bench.models.backbones import BACKBONES
+    from bench.backbones import BACKBONES
     from bench.models.source import load_source_model
     from bench.settings import AnalysisSettings
     from bench.sources import SourceData, load_source

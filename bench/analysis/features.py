@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.arrays import read_arrays
-from bench.store import write_atomically
+from bench.records.arrays import read_arrays
+from bench.records.store import write_atomically
 
 if TYPE_CHECKING:
     import torch

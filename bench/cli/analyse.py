@@ -15,7 +15,7 @@ from bench.cli.options import add_list, names, seeds
 from bench.cli.problems import set_aside
 from bench.cli.selection import add_places
 from bench.errors import Exit, UsageError
-from bench.store import Store
+from bench.records.store import Store
 from bench.words import say
 
 HELP = "probe, t-SNE, discrepancy or similarity of finished cells"

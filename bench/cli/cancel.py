@@ -11,7 +11,7 @@ import argparse
 from bench.cli.selection import add_selection
 from bench.cli.status import chosen
 from bench.errors import Exit, SetupError
-from bench.store import Store
+from bench.records.store import Store
 from bench.words import counted
 
 
@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel, and say what."""
-    from bench.launch import queue
     from bench.launch.cancel import cancel
+    from bench.launch.slurm import queue
 
     if queue.squeue() is None:
         raise SetupError("squeue does not answer here: cancel from a login node (local cells end with Ctrl-C)")

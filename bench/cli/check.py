@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         if name in broken:
             outcomes = [{"what": "it can be imported", "passed": False, "found": broken[name].reason}]
         else:
-            from bench.check import check
+            from bench.cell.check import check
 
             outcomes = [vars(o) for o in check(name)]
         out[name] = outcomes

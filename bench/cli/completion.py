@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 
 from bench import registry, settings
+from bench.backbones import BACKBONES
 from bench.cli import VERBS, parser_of
 from bench.cli.list import COLUMNS
 from bench.cli.usage import Parser
 from bench.errors import Exit, SetupError
-from bench.models.backbones import BACKBONES
 from bench.studies import all_studies
 from bench.studies.study import SIZES
 

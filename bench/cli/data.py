@@ -17,7 +17,8 @@ import sys
 import time
 from typing import Any
 
-from bench import data, registry, words
+from bench import registry, words
+from bench import standins as data
 from bench.cli.options import add_list, refuse, to_path
 from bench.cli.selection import add_data_dir
 from bench.errors import Exit, UsageError

@@ -10,10 +10,10 @@ from dataclasses import fields
 from typing import Any
 
 from bench import registry, settings
+from bench.backbones import BACKBONES
 from bench.cli.list import table
 from bench.cli.selection import add_data_dir
 from bench.errors import Exit
-from bench.models.backbones import BACKBONES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

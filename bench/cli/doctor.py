@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; exit code 1 if anything is broken."""
+    from bench.doctor import examine
     from bench.launch import leftovers
-    from bench.launch.doctor import examine
-    from bench.store import Store
+    from bench.records.store import Store
 
     if args.clean:
         store = Store(args.results_dir)

@@ -16,8 +16,8 @@ from bench.cli.problems import set_aside
 from bench.cli.selection import add_results_dir
 from bench.csvs import inert
 from bench.errors import Exit, SetupError, UsageError, unknown
-from bench.record import RECORD, Record
-from bench.store import Store, replacing
+from bench.records.record import RECORD, Record
+from bench.records.store import Store, replacing
 from bench.words import counted, printable, say
 
 HELP = "write all records as one table: csv, json or parquet"

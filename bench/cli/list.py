@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import registry
+from bench.backbones import BACKBONES
 from bench.cli.selection import add_data_dir
 from bench.errors import Exit
-from bench.models.backbones import BACKBONES
 from bench.words import say
 
 COLUMNS = {

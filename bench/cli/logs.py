@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bench.cli.selection import add_places
 from bench.errors import Exit, UsageError, unknown
-from bench.launch import manifest
 from bench.launch.one import log_path
 from bench.launch.options import whole
+from bench.launch.slurm import manifest
 from bench.launch.status import Row, rows
-from bench.store import Store
+from bench.records.store import Store
 from bench.words import printable
 
 BLOCK = 1 << 16

@@ -15,9 +15,9 @@ from typing import Any
 from bench.cli.options import to_path
 from bench.cli.problems import set_aside
 from bench.errors import BenchError, Exit, UsageError
-from bench.files import open_file
-from bench.record import Record
-from bench.store import SIDECARS, Problem, Store, replacing, to_json
+from bench.records.files import open_file
+from bench.records.record import Record
+from bench.records.store import SIDECARS, Problem, Store, replacing, to_json
 from bench.words import say
 
 KEY = ("task", "method", "backbone", "seed", "id")

@@ -14,7 +14,7 @@ from bench.cli.selection import add_planning, analyses_of, chosen_cells, places,
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
 from bench.plan import Planned, plan, to_run
-from bench.store import Problem, Store
+from bench.records.store import Problem, Store
 from bench.words import counted, say
 
 SHOWN = 40

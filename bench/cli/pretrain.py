@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from bench.models.backbones import BACKBONES
+    from bench.backbones import BACKBONES
     from bench.models.pretrain import Recipe, error, prepare, save, train
+    from bench.records.store import ensure_writable
     from bench.sources import fashion_mnist
-    from bench.store import ensure_writable
 
     shipped = BACKBONES["swin_micro"].shipped_weights()
     if args.output is None and shipped.exists():

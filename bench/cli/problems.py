@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from bench.store import Problem
+from bench.records.store import Problem
 from bench.words import say
 
 SHOWN = 20

@@ -17,10 +17,10 @@ from bench.errors import Exit, SetupError, UsageError
 from bench.words import counted, say
 
 if TYPE_CHECKING:
-    from bench.record import Record
+    from bench.records.record import Record
+    from bench.records.store import Problem, Store
+    from bench.report.document.page import Page
     from bench.report.frame import Catalogue
-    from bench.report.page import Page
-    from bench.store import Problem, Store
 
 HELP = "write a report of finished cells: markdown, tables (csv, tex), figures (svg, csv), optionally one HTML page"
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is; an error if there is no record to report on."""
-    from bench.report.write import write
+    from bench.report.document.write import write
 
     _refuse_in_vain(args)
     folder = args.results_dir or default_results()
@@ -76,7 +76,7 @@ def reported(
     args: argparse.Namespace, folder: Path, catalogue: Catalogue, suites: Sequence[str] | None
 ) -> tuple[Page, int, list[Problem]]:
     """The page of a store or of a study, how many records it is of, and the files that were set aside."""
-    from bench.report import build, study
+    from bench.report.pages import build, study
     from bench.report.sidecars import Sidecars
 
     store, records, problems = read(folder)
@@ -93,7 +93,7 @@ def compared(
     args: argparse.Namespace, catalogue: Catalogue, suites: Sequence[str] | None
 ) -> tuple[Page, int, list[Problem]]:
     """The page of two stores, how many records they have, and the files that were set aside."""
-    from bench.report.compare import compare
+    from bench.report.pages.compare import compare
 
     (_, a, a_problems), (_, b, b_problems) = (read(folder) for folder in args.compare)
     problems = [*a_problems, *b_problems]
@@ -103,8 +103,8 @@ def compared(
 
 def read(folder: Path) -> tuple[Store, list[Record], list[Problem]]:
     """A store with its records, as far as reports read them, and its unreadable files; an error if it has none."""
+    from bench.records.store import Store
     from bench.report.frame import READ
-    from bench.store import Store
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: expected a results folder (--results-dir)")

@@ -25,16 +25,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import data, registry, words
+from bench import registry, words
+from bench import standins as data
+from bench.backbones import BACKBONES
 from bench.cli import scores
 from bench.cli.announce import data_taken, embedded_default
 from bench.cli.selection import add_planning, analyses_of, chosen_cells, places, runtime
 from bench.cost import of_plan
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
-from bench.models.backbones import BACKBONES
 from bench.plan import Cell, Planned, plan, to_run
-from bench.store import Store, ensure_writable
+from bench.records.store import Store, ensure_writable
 from bench.words import counted
 
 

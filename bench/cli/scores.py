@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cli.list import table
-from bench.record import Record
+from bench.records.record import Record
 from bench.words import say
 
 BEST = "*"
@@ -25,7 +25,7 @@ class Scores:
     methods: tuple[str, ...]
     """The trivial predictor, then methods with the settings that tell them apart."""
     cells: tuple[tuple[Any, ...], ...]
-    """`bench.report.table.Cell` by task, then method."""
+    """`bench.report.document.table.Cell` by task, then method."""
     legend: tuple[str, ...]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -41,8 +41,8 @@ class Scores:
 def of(records: Sequence[Record]) -> list[Scores]:
     """The scores of records that `bench report` would put into its first tables; failures stand in them as words."""
     from bench.cli.report import find_catalogue
-    from bench.report import tables
     from bench.report.frame import panels, to_frame
+    from bench.report.tables import scores as tables
 
     catalogue, out = find_catalogue(), []
     for panel in panels(to_frame(records), catalogue):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import data, registry, studies
+from bench import registry, studies
+from bench import standins as data
 from bench.cli.options import add_list, given, refuse, seeds, to_path, values_once
 from bench.errors import UsageError
 from bench.plan import PROFILES, RETRY, Cell, Places, Selection, cells, split_roles

@@ -18,7 +18,7 @@ from bench.errors import Exit
 from bench.launch.options import seconds
 from bench.launch.status import Row, rows
 from bench.plan import Cell
-from bench.store import Problem, Store
+from bench.records.store import Problem, Store
 from bench.streams import lost
 from bench.words import counted, say
 

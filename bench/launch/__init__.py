@@ -14,10 +14,10 @@ from bench.launch.options import LaunchOptions
 from bench.words import printable
 
 if TYPE_CHECKING:
-    from bench.launch.manifest import Manifest
     from bench.launch.one import Job, Result, Work
+    from bench.launch.slurm.manifest import Manifest
     from bench.plan import Cell
-    from bench.record import Record
+    from bench.records.record import Record
 
 
 ELSEWHERE = ("taken", "skipped")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bench.launch import manifest, queue
+from bench.launch.slurm import manifest, queue
 from bench.plan import Cell
-from bench.store import Store
+from bench.records.store import Store
 
 
 @dataclass(frozen=True)

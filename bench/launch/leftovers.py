@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import data
+from bench import standins as data
 from bench.launch import claim
 from bench.launch.status import CELL_ID, filesystem_now
-from bench.record import Record
-from bench.store import Store
+from bench.records.record import Record
+from bench.records.store import Store
 
 READ = ("task", "method", "backbone", "seed", "id", "status")
 """What `find` needs of each record."""

@@ -18,10 +18,10 @@ from bench.launch.claim import Claim, ClaimLost, Held, acquire, replace_quickly
 from bench.launch.progress import Progress, Reporter, duration
 from bench.launch.stage import staged
 from bench.plan import Cell, Places
-from bench.record import Record
-from bench.store import Store
+from bench.records.record import Record
+from bench.records.store import Store
 
-RUNNER = "bench.cell"
+RUNNER = "bench.cell.story"
 """Module with `run` and `failure_record`; tests put a quick one in its place."""
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import data, plan, registry
+from bench import plan, registry
+from bench import standins as data
+from bench.backbones import BACKBONES
 from bench.errors import SetupError
-from bench.models.backbones import BACKBONES
 from bench.plan import Cell
 
 

@@ -19,7 +19,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from bench import data, plan, registry
+from bench import plan, registry
+from bench import standins as data
 from bench.plan import Cell, Places
 from tasks.files.locate import locate
 

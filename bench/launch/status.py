@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import cost
-from bench.launch import claim, manifest, progress, queue
+from bench.launch import claim, progress
+from bench.launch.slurm import manifest, queue
 from bench.plan import Cell
-from bench.record import Record
-from bench.store import Problem, Store
+from bench.records.record import Record
+from bench.records.store import Problem, Store
 
 READ = (
     *("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "overrides"),

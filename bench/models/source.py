@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bench.backbones import Backbone
 from bench.errors import SetupError
-from bench.models.backbones import Backbone
 
 
 class SourceModel(nn.Module):

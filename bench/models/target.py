@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backbones import Backbone
 from bench.errors import UsageError
 from bench.models import embedders, predictors
-from bench.models.backbones import Backbone
 from bench.models.source import SourceModel
 from bench.settings import ModelSettings
 

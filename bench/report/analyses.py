@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.record import Record
+from bench.records.record import Record
+from bench.report.document.table import Cell, Column, Table, number
 from bench.report.frame import Panel
 from bench.report.statistics import summarise
-from bench.report.table import Cell, Column, Table, number
 
 ArraysOf = Callable[[Record], Mapping[str, np.ndarray]]
 """Gives the arrays beside a record, {} if there are none."""

@@ -1,7 +1,7 @@
 """Records as one table, and that table cut into panels: sets of cells that may stand side by side.
 
 A panel holds cells of one suite, profile, protocol, origin and (where a task has several) backbone, each task's of the
-same data, code, weights and precision (`bench.comparable`): nothing else may share a column. Its rows are methods; settings
+same data, code, weights and precision (`bench.records.comparable`): nothing else may share a column. Its rows are methods; settings
 that set two variants of a method apart are part of the row's name, and so is the method's code where it differs.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import comparable
-from bench.record import RECORD, Record
+from bench.records import comparable
+from bench.records.record import RECORD, Record
 from bench.words import printable
 
 NAMES = ("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status")

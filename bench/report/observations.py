@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench import studies
-from bench.record import Record
+from bench.records.record import Record
 from bench.studies.study import MEASURES, Study
 
 CurvesOf = Callable[[Record], Mapping[str, Any]]

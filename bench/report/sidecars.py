@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.arrays import read_arrays
-from bench.record import Record
-from bench.store import Problem, Store
+from bench.records.arrays import read_arrays
+from bench.records.record import Record
+from bench.records.store import Problem, Store
 
 
 class Sidecars:
@@ -18,7 +18,7 @@ class Sidecars:
         self._store, self._problems = store, problems
 
     def curves(self, record: Record) -> dict[str, Any]:
-        """Losses and scores by epoch, as `bench.layout.Curves` has them; {} if there are none."""
+        """Losses and scores by epoch, as `bench.records.layout.Curves` has them; {} if there are none."""
         try:
             return self._store.curves(record)
         except (ValueError, OSError) as error:

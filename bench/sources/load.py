@@ -13,7 +13,7 @@ from bench.errors import SetupError, UsageError, unknown
 from bench.sources.arrays import SourceArrays
 
 if TYPE_CHECKING:
-    from bench.models.backbones import Backbone
+    from bench.backbones import Backbone
 
 Corrupt = Literal["none", "permuted_labels", "noise"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.backbones import BACKBONES, Backbone
 from bench.errors import SetupError
-from bench.models.backbones import BACKBONES, Backbone
 from bench.sources.arrays import SourceArrays
 
 TOPICS, WINDOW, TEST_PART = 10, 32, 0.2

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bench import data, plan, registry, settings
+from bench import plan, registry, settings
+from bench import standins as data
 from bench.plan import Cell, Selection
-from bench.record import Record
+from bench.records.record import Record
 from bench.studies.study import Arm, Rule, Size, Study, read, where
 
 Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...]]

@@ -1,0 +1,257 @@
+"""The conformance tests of one task or method: the contract of `tasks.contract` and `methods.contract` as checks.
+
+A check gets nothing but the plug-in; data and model are tiny stand-ins. The project's own tests run the same checks over
+everything that is registered, so a plug-in that passes here behaves like those shipped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import plan, registry, settings
+from bench import standins as data
+from bench.backbones import BACKBONES
+from bench.cell.scoring import loss_name, metric_names, score_arrays
+from bench.cell.story import run as run_cell
+from bench.plan import Cell, Places, Selection
+from bench.protocols import PROTOCOLS
+from methods.contract import Method
+from tasks.contract import ArraySplit, Data, Request, Split, Task
+from tasks.losses import LOSSES
+from tasks.metrics import METRICS
+from tasks.trivial import PREDICTORS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One check: what was checked, whether it holds, and if not, what was found."""
+
+    what: str
+    passed: bool
+    found: str = ""
+
+
+Check = tuple[str, Callable[[], object]]
+"""What is checked, and an action that raises where it does not hold."""
+
+
+def check(name: str, data_dir: Path | None = None) -> list[Outcome]:
+    """Every check of the task or method `name`; UsageError if there is no such thing."""
+    with tempfile.TemporaryDirectory() as scratch:
+        # Stand-ins go to the scratch folder unless somebody shares one; a task without any reads its real files.
+        real = name in registry.tasks().items and registry.tasks()[name].generate is None
+        folder = (data.default_dir() if real else data_dir) or Path(scratch) / "data"
+        if name in registry.methods().items:
+            checks = _method_checks(registry.methods()[name], Places(folder, Path(scratch) / "results"))
+        else:
+            checks = _task_checks(registry.tasks()[name], Places(folder, Path(scratch) / "results"))
+        return [_outcome(what, action) for what, action in checks]
+
+
+def _outcome(what: str, action: Callable[[], object]) -> Outcome:
+    try:
+        action()
+    # The plug-in is somebody else's code: whatever it raises is what was found.
+    except Exception as error:
+        return Outcome(what, False, f"{type(error).__name__}: {error}")
+    return Outcome(what, True)
+
+
+def _require(condition: bool, found: str) -> None:
+    if not condition:
+        raise AssertionError(found)
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def _task_checks(task: Task, places: Places) -> Iterator[Check]:
+    yield "names of loss, metrics, trivial predictor and backbone exist", lambda: _names(task)
+    yield "its settings exist and have the right types", lambda: _task_settings(task)
+    yield "licence, citation, source, split policy and files are stated", lambda: _stated(task)
+    if task.generate is None:
+        yield "its files are here and are read", lambda: _data(task, places)
+    else:
+        yield "the stand-in is generated and read by the same reader", lambda: _data(task, places)
+        yield "more samples do not change the first ones", lambda: _grows(task, places)
+    for protocol in PROTOCOLS:
+        yield (
+            f"{protocol}: splits, shapes, types and labels are as the contract has them",
+            functools.partial(_splits_of, task, places, protocol),
+        )
+        yield (
+            f"{protocol}: every metric of the trivial predictor is a number",
+            functools.partial(_scores_of, task, places, protocol),
+        )
+    yield "evaluation batches are deterministic", lambda: _deterministic(_data(task, places))
+    for method in ("vanilla", "mona"):
+        yield (
+            f"two epochs of {method} leave a record with a score",
+            functools.partial(_runs, task.name, method, places),
+        )
+
+
+def _names(task: Task) -> None:
+    for loss in (loss_name(task, protocol) for protocol in PROTOCOLS):
+        _require(loss in LOSSES, f"loss {loss!r}; known: {', '.join(LOSSES)}")
+    for metric in (*metric_names(task, "strict"), *metric_names(task, "paper")):
+        _require(metric in METRICS, f"metric {metric!r} is not in tasks.metrics.METRICS")
+    _require(task.trivial in PREDICTORS, f"trivial {task.trivial!r}; known: {', '.join(PREDICTORS)}")
+    _require(task.backbone in BACKBONES, f"backbone {task.backbone!r}; known: {', '.join(BACKBONES)}")
+    _require(BACKBONES[task.backbone].modality == task.modality, f"{task.backbone} does not take {task.dims}D input")
+
+
+def _task_settings(task: Task) -> None:
+    for recipe in (task.recipe, task.quick, task.paper_recipe):
+        resolved = settings.flatten(settings.resolve(Method, task.recipe, recipe))
+        for name, value in recipe.items():
+            given = list(value) if isinstance(value, tuple) else value
+            _require(resolved[name] == given, f"{name}={value!r} became {resolved[name]!r}")
+
+
+def _stated(task: Task) -> None:
+    for field in ("title", "licence", "citation", "source", "split_policy", "suites", "files", "splits"):
+        _require(bool(getattr(task, field)), f"{field} is empty")
+    for profile in plan.PROFILES if task.generate else ():
+        _require("samples" in task.sizes.get(profile, {}), f"sizes[{profile!r}] has no `samples`")
+
+
+def _data(task: Task, places: Places, protocol: str = "strict") -> Data:
+    root = places.data_dir
+    if task.generate is not None:
+        data.generate(task, places.data_dir, "tiny")
+        root = data.standin_root(places.data_dir, "tiny")
+    return task.read(Request(root, protocol, cache=places.data_dir / ".cache"))  # type: ignore[arg-type]
+
+
+def _grows(task: Task, places: Places) -> None:
+    few = int(task.sizes["tiny"]["samples"])
+    first = _data(task, places)
+    data.generate(task, places.data_dir, "tiny", 2 * few)
+    more = task.read(Request(data.standin_root(places.data_dir, "tiny", 2 * few)))
+    pool = [split for split in (more.train, more.val, more.test) if split is not None]
+    rows = {row for split in pool for row in _rows(split)}
+    ours = _rows(first.test)
+    kept = sum(row in rows for row in ours)
+    if first.notes.get("normalised_by_training_set"):
+        return  # inputs are in units of the training set, which has grown
+    _require(kept == len(ours), f"{kept} of {len(ours)} samples of the smaller set are in the larger one")
+
+
+def _rows(split: Split) -> list[bytes]:
+    """Every input as bytes, before any scaling by statistics of the training set."""
+    if isinstance(split, ArraySplit):
+        inputs = list(split.x)
+    else:
+        inputs = [split.batch(np.arange(i, i + 1), None).x[0] for i in range(len(split))]
+    return [np.round(np.asarray(x, dtype=np.float64), 4).tobytes() for x in inputs]
+
+
+def _splits_of(task: Task, places: Places, protocol: str) -> None:
+    loaded = _data(task, places, protocol)
+    _require((loaded.val is None) == (protocol == "paper"), f"val is {'missing' if loaded.val is None else 'there'}")
+    _require(len(loaded.input_shape) == task.dims + 1, f"input shape {loaded.input_shape} under a {task.dims}D task")
+    for name in ("train", "val", "test"):
+        split = getattr(loaded, name)
+        if split is None:
+            continue
+        _require(len(split) > 0, f"{name} is empty")
+        batch = split.batch(np.arange(min(4, len(split))), None)
+        _require(batch.x.dtype == np.float32, f"{name}: x is {batch.x.dtype}, expected float32")
+        _require(
+            batch.x.shape[1:] == tuple(loaded.input_shape), f"{name}: x {batch.x.shape}, shape {loaded.input_shape}"
+        )
+        _require(bool(np.isfinite(batch.x).all()), f"{name}: x is not finite")
+        if task.kind == "classes":
+            labels = split.labels
+            _require(
+                labels is not None and labels.dtype == np.int64, f"{name}: labels are {getattr(labels, 'dtype', None)}"
+            )
+            _require(labels.min() >= 0 and labels.max() < loaded.output_shape[0], f"{name}: labels beyond the classes")
+        else:
+            _require(
+                batch.y.shape[1:] == tuple(loaded.output_shape), f"{name}: y {batch.y.shape} for {loaded.output_shape}"
+            )
+            _require(batch.y.dtype == np.float32, f"{name}: y is {batch.y.dtype}, expected float32")
+
+
+def _scores_of(task: Task, places: Places, protocol: str) -> None:
+    loaded = _data(task, places, protocol)
+    pred = np.asarray(PREDICTORS[task.trivial](loaded.train, loaded.test, loaded.output_shape))
+    batch = loaded.test.batch(np.arange(len(loaded.test)), None)
+    names = metric_names(task, protocol)
+    scores = score_arrays(names[:1], pred, batch.y, batch.extra)
+    _require(scores[names[0]]["value"] is not None, f"{names[0]} of the trivial predictor is not finite")
+
+
+def _deterministic(loaded: Data) -> None:
+    index = np.arange(min(3, len(loaded.test)))
+    a, b = loaded.test.batch(index, None), loaded.test.batch(index, None)
+    _require(np.array_equal(a.x, b.x) and np.array_equal(a.y, b.y), "two readings of the same test batch differ")
+
+
+# -- methods ---------------------------------------------------------------------------------------------------------
+
+
+def _method_checks(method: type[Method], places: Places) -> Iterator[Check]:
+    yield "it is a frozen dataclass that can be made without arguments", lambda: _frozen(method)
+    yield "name, title, citation and docstring are stated", lambda: _described(method)
+    yield "every option has a default and a meaning", lambda: _options(method)
+    yield (
+        "every preset is valid",
+        lambda: [settings.resolve(method, {"method.preset": p}) for p in method.presets],
+    )
+    for task in ("advection", "ecg", "darcy_pdebench", "spherical"):
+        yield (
+            f"two epochs on a tiny {task} leave a record with a score",
+            functools.partial(_runs, task, method.name, places),
+        )
+    yield "the same cell twice gives the same score", lambda: _repeats(method.name, places)
+
+
+def _frozen(method: type[Method]) -> None:
+    instance: Any = method()
+    _require(dataclasses.is_dataclass(method) and "__dataclass_fields__" in vars(method), "it is not a dataclass")
+    options = dataclasses.fields(instance)
+    if options:
+        try:
+            setattr(instance, options[0].name, None)
+        except dataclasses.FrozenInstanceError:
+            return
+        raise AssertionError("its options can be changed: use @dataclass(frozen=True)")
+
+
+def _described(method: type[Method]) -> None:
+    for field in ("name", "title", "citation", "__doc__"):
+        _require(bool(getattr(method, field, None)), f"{field} is empty")
+
+
+def _options(method: type[Method]) -> None:
+    for field in dataclasses.fields(method):
+        _require(field.default is not dataclasses.MISSING, f"{field.name} has no default")
+        _require(bool(field.metadata.get("help")), f"{field.name}: declare it as option(default, 'meaning')")
+
+
+def _cell(task: str, method: str, places: Places) -> Cell:
+    selection = Selection(tasks=(task,), methods=(method,), profile="tiny", allow_random_weights=True)
+    return plan.cells(selection, places.data_dir)[0]
+
+
+def _runs(task: str, method: str, places: Places) -> None:
+    record = run_cell(_cell(task, method, places), places, {})
+    _require(record["status"] == "done", f"{record['status']}: {(record['error'] or {}).get('message')}")
+    _require(record["score"] is not None, "the score is not a finite number")
+
+
+def _repeats(method: str, places: Places) -> None:
+    cell = _cell("advection", method, places)
+    first, second = (run_cell(cell, places, {})["score"] for _ in range(2))
+    _require(first == second, f"{first} and then {second}")

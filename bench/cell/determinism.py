@@ -1,0 +1,33 @@
+"""What makes a cell's numbers the same wherever and after whatever it runs: random state, kernels, threads."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from bench import machine
+from bench.cell.batches import torch_seed
+
+
+@contextlib.contextmanager
+def determinism(seed: int, runtime: Mapping[str, Any]) -> Iterator[None]:
+    """Torch's global random state, switches and threads as the cell wants them, put back afterwards."""
+    deterministic = bool(runtime.get("trainer.deterministic", True))
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+    device, tf32 = machine.choose_device(str(runtime.get("trainer.device", "auto"))), torch.backends.cudnn.allow_tf32
+    threads = torch.get_num_threads()
+    with threadpool_limits(machine.threads()), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.set_num_threads(machine.threads())
+        torch.manual_seed(torch_seed(seed, "global"))
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch.set_float32_matmul_precision(before[1])
+            torch.backends.cudnn.allow_tf32 = tf32
+            torch.set_num_threads(threads)

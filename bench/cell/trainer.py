@@ -1,0 +1,339 @@
+"""The one training loop, and the state that it can save and resume.
+
+Both stages of every method go through `Trainer.fit`. It checkpoints on a cadence, never in a signal handler; a resumed
+run equals the uninterrupted one bit for bit on a CPU with the same number of threads. Losses stay on the device within
+an epoch; the host looks at them when the epoch ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import faults, machine
+from bench.cell.batches import Loader, order, torch_seed
+from bench.cell.budget import Span, span_of
+from bench.cell.checkpoint import UNREADABLE, Checkpoints, State, Unfit, first_line, refuse_other_shapes
+from bench.cell.memory import Memory
+from bench.cell.steps import Gradient, Group, Steps, accumulate
+from bench.settings import TrainerSettings
+
+Progress = Callable[[Mapping[str, Any]], None]
+Elapsed = Callable[[int], float]
+"""Optimiser steps of an epoch that are over -> the part of the epoch that they are, 0 to 1."""
+
+FUSED = ("cuda",)
+"""Devices whose optimisers run as one kernel for all parameters."""
+TALK_SECONDS = 2.0
+"""How often the loop says where it is."""
+
+
+class Diverged(ArithmeticError):
+    """The training loss stopped being a finite number: in which phase, at which epoch."""
+
+
+def optimizer_for(settings: TrainerSettings, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """The settings' optimiser; fused where the device has a fused kernel."""
+    common: dict[str, Any] = {"lr": lr, "weight_decay": settings.weight_decay}
+    if parameters[0].device.type in FUSED:
+        common["fused"] = True
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, betas=(settings.beta1, settings.beta2), **common)
+
+
+def warmup_decay(epoch: float, warmup: float, decay: float | None) -> float:
+    """Factor of the learning rate at a fractional epoch: linear from 0 to 1 over `warmup`, then linearly to 0 at `decay`."""
+    if epoch < warmup:
+        return epoch / warmup
+    if decay is None:
+        return 1.0
+    return max(0.0, (decay - epoch) / max(decay - warmup, 1e-12))
+
+
+class Trainer:
+    """Trains one model on one device, phase after phase."""
+
+    def __init__(
+        self, model: nn.Module, train: Loader, settings: TrainerSettings, seed: int, checkpoints: Checkpoints, progress: Progress
+    ):  # fmt: skip
+        self.model, self.train, self.settings, self.seed = model, train, settings, seed
+        self.steps = Steps.of(settings, len(train))
+        self.checkpoints, self.progress = checkpoints, progress
+        self.state = State()
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self._optimizer_state: Mapping[str, Any] | None = None
+        self._sums: dict[str, torch.Tensor] = {}
+        self._last_save = self._last_word = time.monotonic()
+        self._meter = machine.Meter(train.device)
+        self.memory = Memory(settings.retry_out_of_memory)
+        clock = time.perf_counter()
+        self._restore()
+        self.state.seconds["checkpoints"] += time.perf_counter() - clock
+
+    def fit(
+        self,
+        name: str,
+        parameters: Iterable[nn.Parameter],
+        gradient: Gradient,
+        *,
+        stage: str,
+        epochs: int,
+        lr: float,
+        lr_at: Callable[[float], float],
+        epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+        after_epoch: Callable[[int, dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Run a phase, or what is left of it. `lr_at` gives the factor of `lr` at a fractional epoch.
+
+        The rest is as in `methods.contract.Context.fit`. `after_epoch(epoch, row)` may add to the epoch's row of the
+        curves. Raises `Diverged`.
+        """
+        state, settings = self.state, self.settings
+        if name in state.finished:
+            return
+        if state.phase not in (None, name):
+            raise self._unfit(f"it is inside of phase {state.phase!r}, and {name!r} comes first")
+        moving = self._freeze_all_but(parameters)
+        optimizer = optimizer_for(settings, moving, lr)
+        if state.phase == name and self._optimizer_state is not None:
+            self._restore_optimizer(optimizer, self._optimizer_state)
+        self._optimizer_state, state.phase = None, name
+        gradient = self.memory.sparing(gradient, moving, self.model)
+        used_steps = sum(state.steps.values()) - state.phase_steps
+        used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
+        span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
+        while not span.over(state.epoch, state.phase_steps, state.phase_seconds):
+            elapsed: Elapsed
+            if epoch_batches is None:
+                groups, elapsed = self._groups(name), self.steps.elapsed
+            else:
+                items = epoch_batches(state.epoch)
+                groups, elapsed = ([(b, 1.0)] for b in items), self._elapsed(items)
+
+            # The schedule of a method's own batches goes by whole epochs, for their number may be unknown.
+            steady: Elapsed = self.steps.elapsed if epoch_batches is None else lambda steps: 0.0
+
+            def lr_now(steady: Elapsed = steady) -> float:
+                return lr * lr_at(self._position(span, steady))
+
+            row = self._epoch(stage, span, groups, optimizer, moving, gradient, lr_now, elapsed)
+            if after_epoch is not None:
+                after_epoch(state.epoch, row)
+            state.curves[stage].append(row)
+            if self._save_is_due():
+                self.save(optimizer)
+        state.finished.append(name)
+        state.phase, state.epoch, state.group, state.phase_steps, state.phase_seconds = None, 0, 0, 0, 0.0
+        for parameter in moving:
+            parameter.grad = None
+
+    def _epoch(
+        self, stage: str, span: Span, groups: Iterator[Group], optimizer: torch.optim.Optimizer,
+        moving: list[nn.Parameter], gradient: Gradient, lr_now: Callable[[], float], elapsed: Elapsed,
+    ) -> dict[str, Any]:  # fmt: skip
+        """One epoch, or what is left of it; returns its row of the curves. `elapsed`: steps -> part of the epoch."""
+        state = self.state
+        clip_between = self.settings.clip if self.steps.published else None
+        self.model.train()
+        self._meter.start()
+        clock = time.perf_counter()
+        for group in itertools.islice(groups, state.group, None):
+            for part in optimizer.param_groups:
+                part["lr"] = lr_now()
+            for key, value in accumulate(group, moving, gradient, clip_between).items():
+                self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.float64, device=value.device)) + value
+            if self.settings.clip is not None:
+                nn.utils.clip_grad_norm_(moving, self.settings.clip)
+            optimizer.step()
+            state.group += 1
+            state.phase_steps += 1
+            state.steps[stage] += 1
+            if stage == "stage2":
+                state.samples += sum(len(batch.x) for batch, _ in group)
+            clock = self._book(stage, clock)
+            self._say(stage, span, elapsed)
+            if self._save_is_due():
+                self.save(optimizer)
+                clock = time.perf_counter()
+            if span.over(state.epoch, state.phase_steps, state.phase_seconds):
+                break  # a budget may end within an epoch
+        return self._close_epoch(stage, lr_now(), clock)
+
+    def _close_epoch(self, stage: str, lr: float, clock: float) -> dict[str, Any]:
+        state = self.state
+        # Here the host waits for the device, once an epoch; the wait is training time too.
+        means = {key: float(value) / max(state.group, 1) for key, value in self._sums.items()}
+        self._book(stage, clock)
+        load = self._meter.load() if stage == "stage2" else None
+        if load is not None:
+            state.metered_seconds += state.epoch_seconds
+            state.busy_seconds += load * state.epoch_seconds
+        bad = {key: value for key, value in means.items() if not math.isfinite(value)}
+        if bad:
+            what = ", ".join(f"{key} = {value}" for key, value in bad.items())
+            raise Diverged(
+                f"{state.phase}, epoch {state.epoch + 1}: {what}; a lower trainer.lr or trainer.clip may help"
+            )
+        state.epoch += 1
+        row: dict[str, Any] = {
+            "epoch": state.epoch,
+            "steps": state.phase_steps,
+            "seconds": state.epoch_seconds,
+            "lr": lr,
+            **means,
+        }
+        if stage == "stage1":
+            row = {"phase": state.phase, **row}
+        state.group, state.epoch_seconds, self._sums = 0, 0.0, {}
+        return row
+
+    # -- batches -----------------------------------------------------------------------------------------------
+
+    def _groups(self, name: str) -> Iterator[Group]:
+        """The optimiser steps of the current epoch from `state.group` on; those before are yielded empty."""
+        epoch, done = self.state.epoch, self.state.group
+        steps = self.steps.cut(order(self.seed, name, epoch, len(self.train)))
+        flat = [micro for step in steps[done:] for micro in step]
+        base = sum(len(step) for step in steps[:done])
+        seeds = [torch_seed(self.seed, name, epoch, base + k) for k in range(len(flat))]
+        batches = self.train.batches(flat, seeds)
+        yield from ([] for _ in range(done))
+        for step in steps[done:]:
+            yield [(next(batches), weight) for weight in self.steps.weights(step)]
+
+    def _freeze_all_but(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+        moving = list(parameters)
+        chosen = {id(p) for p in moving}
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(id(parameter) in chosen)
+            parameter.grad = None
+        return moving
+
+    # -- time, progress, checkpoints -----------------------------------------------------------------------------
+
+    def _book(self, stage: str, since: float) -> float:
+        """Add the time since `since` to the stage; returns now."""
+        now = time.perf_counter()
+        self.state.seconds[stage] += now - since
+        self.state.phase_seconds += now - since
+        self.state.epoch_seconds += now - since
+        return now
+
+    def _elapsed(self, items: Iterator[Any]) -> Elapsed:
+        """steps -> part of an epoch over a method's own `items`, which need not tell their number.
+
+        As many as in the epochs before; in the first one as many as they say, else one for each batch of the task's.
+        """
+        state = self.state
+        steps = operator.length_hint(items, math.ceil(len(self.train) / self.settings.batch_size))
+        if state.epoch:
+            steps = round((state.phase_steps - state.group) / state.epoch)
+        return lambda done: min(1.0, done / max(steps, 1))
+
+    def _position(self, span: Span, elapsed: Elapsed) -> float:
+        """Where the phase is, in epochs."""
+        state = self.state
+        return span.position(state.epoch + elapsed(state.group), state.phase_steps, state.phase_seconds)
+
+    def _say(self, stage: str, span: Span, elapsed: Elapsed) -> None:
+        now = time.monotonic()
+        if now - self._last_word < TALK_SECONDS:
+            return
+        self._last_word = now
+        self._meter.look()
+        state = self.state
+        speed = state.samples / state.seconds["stage2"] if stage == "stage2" else None
+        word: dict[str, Any] = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": span.epochs}
+        word |= {"steps": state.phase_steps, "done": self._position(span, elapsed) / max(span.epochs, 1)}
+        # Evaluations and analyses go on between the epochs that are left, too.
+        around = state.seconds["eval"] + state.seconds["analysis"] if stage == "stage2" else 0.0
+        self.progress({**word, "seconds": state.phase_seconds + around, "samples_per_second": speed})
+
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self._last_save >= self.settings.checkpoint_seconds
+
+    def save(self, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint of everything that the next step depends on.
+
+        A disk that fails or is full costs this checkpoint, not the training: the next one may succeed.
+        """
+        clock = time.perf_counter()
+        device = self.train.device
+        content = {
+            "state": asdict(self.state),
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "sums": self._sums,
+            "rng": torch.get_rng_state(),
+            "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "has_best": self.best_weights is not None,
+            "retries": self.memory.retries,
+        }
+        best = None
+        if self.best_weights is not None and self.state.best_epoch is not None:
+            best = (self.state.best_epoch, self.best_weights)
+        try:
+            self.checkpoints.save(content, best)
+        except OSError as error:
+            if faults.of_machine(error) is None:
+                raise
+            faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
+        self._last_save = time.monotonic()
+        self.state.seconds["checkpoints"] += time.perf_counter() - clock
+
+    def _restore(self) -> None:
+        loaded = self.checkpoints.load()
+        if loaded is None:
+            return
+        content, self.best_weights = loaded
+        try:
+            self.state = State.of(content["state"])
+            self.model.load_state_dict(content["model"])
+            if self.best_weights is not None:
+                refuse_other_shapes(self.best_weights, self.model.state_dict())
+            self._optimizer_state, self._sums = content["optimizer"], dict(content["sums"])
+            self.memory.retries |= {name: int(size) for name, size in content["retries"].items()}
+            torch.set_rng_state(content["rng"])
+            self._restore_device_rng(content)
+        except UNREADABLE as error:
+            raise self._unfit(first_line(error)) from error
+
+    def _restore_device_rng(self, content: Mapping[str, Any]) -> None:
+        """The device's random state. Checkpoints of old hold those of all GPUs that their machine had."""
+        device = self.train.device
+        state, all_states = content.get("rng_device"), content.get("rng_cuda") or []
+        if state is None and all_states:
+            state = all_states[min(device.index or 0, len(all_states) - 1)]
+        if state is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state, device)
+
+    def _restore_optimizer(self, optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
+        try:
+            optimizer.load_state_dict(dict(plain))
+            for parameter, of_parameter in optimizer.state.items():
+                tensors = {name: t for name, t in of_parameter.items() if isinstance(t, torch.Tensor) and t.ndim}
+                refuse_other_shapes(tensors, dict.fromkeys(tensors, parameter))
+        except UNREADABLE as error:
+            raise self._unfit(f"optimiser: {first_line(error)}") from error
+
+    def continue_as(self, made_of: str, commit: str | None) -> None:
+        """Note what the run is made of and the commit that it goes on with. Raises Unfit for a state made of others."""
+        if self.state.made_of not in (None, made_of):
+            raise self._unfit("it was made with other data, code or weights")
+        self.state.made_of = made_of
+        self.state.commits = list(dict.fromkeys([*self.state.commits, *([commit] if commit else [])]))
+
+    def _unfit(self, reason: str) -> Exception:
+        """The error for what a checkpoint holds; without one, it is the method that is wrong."""
+        path = self.checkpoints.loaded
+        return RuntimeError(reason) if path is None else Unfit(path, reason)

@@ -1,0 +1,232 @@
+"""Cells as array jobs of a Slurm cluster, through submitit, which launches them and nothing more.
+
+No pickled result is a record, nothing waits on a job object, nothing asks `sacct`, and the submitter may end as soon as
+it has submitted. What is submitted is written down first (`manifest`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import cost
+from bench.errors import SetupError, UsageError
+from bench.launch import Outcome
+from bench.launch.one import Job, Result, Work, ended
+from bench.launch.options import LaunchOptions
+from bench.launch.resources import Needs, needs
+from bench.launch.slurm import manifest, profile, queue, sbatch
+from bench.launch.slurm.array import Array, arrays
+from bench.launch.slurm.element import CellJob
+from bench.launch.slurm.manifest import Manifest
+from bench.launch.slurm.profile import SlurmOptions
+from bench.plan import Cell
+from bench.words import counted, say
+
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a run would submit: the arrays, and the options of those with and without GPU."""
+
+    arrays: list[Array]
+    gpu: SlurmOptions
+    cpu: SlurmOptions
+
+    def options(self, array: Array) -> SlurmOptions:
+        """The options that hold for an array."""
+        return self.gpu if array.needs.gpus else self.cpu
+
+
+def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array_size: int | None = None) -> Submission:
+    """Group, pack and cut the cells as `run` would submit them. Touches nothing but the profile and the store."""
+    tables = profile.read(options.slurm_profile)
+    gpu, cpu = (profile.options_for(kind, tables, options) for kind in (True, False))
+    grouped: dict[Needs, list[Work]] = {}
+    estimates: dict[tuple[Any, ...], Needs] = {}
+    speeds = cost.measured(job.store)
+    for work in todo:
+        cell = work.cell
+        kind = (cell.task, cell.method, cell.backbone, cell.profile, cell.overrides)
+        if kind not in estimates:
+            estimates[kind] = _needs(cell, speeds, job)
+        need = estimates[kind]
+        own = gpu if (need.gpus if gpu.gpus is None else gpu.gpus) else cpu
+        final = Needs(
+            gpus=need.gpus if own.gpus is None else own.gpus,
+            cpus=own.cpus or need.cpus,
+            memory_gb=own.memory_gb or need.memory_gb,
+            minutes=own.time or need.minutes,
+        )
+        grouped.setdefault(final, []).append(work)
+    size = max_array_size or queue.max_array_size()
+    packed = {True: gpu.pack_minutes, False: cpu.pack_minutes}
+    return Submission(arrays(grouped, size, gpu.array_parallelism, packed), gpu, cpu)
+
+
+def _needs(cell: Cell, speeds: Sequence[cost.Speed], job: Job) -> Needs:
+    need = needs(cell, speeds)
+    return replace(need, gpus=0) if job.on_cpu else need
+
+
+def describe(what: Submission) -> str:
+    """The arrays of a submission in words, one line each."""
+    cells = sum(array.cells for array in what.arrays)
+    elements = sum(len(array.elements) for array in what.arrays)
+    lines = [
+        f"slurm: {counted(cells, 'cell')} in {counted(elements, 'array element')}, {counted(len(what.arrays), 'sbatch call')}"
+    ]
+    for index, array in enumerate(what.arrays):
+        own = what.options(array)
+        packed = max(map(len, array.elements))
+        places = " ".join(
+            f"{name}={value}"
+            for name in ("partition", "account", "qos", "constraint")
+            if (value := getattr(own, name)) is not None
+        )
+        after = f", after array {array.after}" if array.after is not None else ""
+        lines.append(
+            f"  array {index}: {counted(array.cells, 'cell')}, {counted(len(array.elements), 'element')} of up to {counted(packed, 'cell')}, "
+            f"{array.parallelism} at once, limit {array.minutes} min ({array.needs}){after} {places}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def run(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
+    """Submit the cells and return, or with `options.wait` stay until none is waiting or running."""
+    from bench.launch.prepare import prepare
+
+    for name, folder in (("--results-dir", job.results_dir), ("--data-dir", job.data_dir)):
+        if any(c in folder for c in "\n%") or not folder.isprintable():
+            raise UsageError(f"{name} {folder!r}: sbatch cannot take a path with '%' or control characters")
+    _answering()
+    made = prepare([work.cell for work in todo], Path(job.data_dir))
+    if made and not options.quiet:
+        print(f"stand-ins generated for {', '.join(made)}")
+    return submit(todo, job, options)
+
+
+def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
+    """`run` for cells whose data and weights are known to be there."""
+    fresh, taken = _not_queued(todo, job)
+    if not options.quiet:
+        for result in taken:
+            say(f"  taken: {result.cell}: {result.message}")
+    if not fresh:
+        return Outcome(_wait(todo, job) if options.wait else taken)
+    plan = submission(fresh, job, options)
+    written = _submit(plan, job, options)
+    if not options.quiet:
+        print(describe(plan))
+        print(f"manifest: {written.path}")
+        if not options.wait:
+            print(
+                "nothing has to stay alive for it: you may log out; `python -m bench status` says where every cell is"
+            )
+    if not options.wait:
+        return Outcome(taken, written)
+    return Outcome(_wait(todo, job), written)
+
+
+def _answering() -> dict[str, queue.Entry]:
+    """The queue of a Slurm that works; SetupError where there is none, before anything is made for it."""
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise SetupError("--executor slurm: no sbatch here; use a login node, or --executor local")
+    entries = queue.squeue()
+    if entries is None:
+        raise SetupError(
+            "squeue does not answer, so nothing can tell which cells are in the queue already; nothing was submitted "
+            "(`scontrol ping` says whether the controller is up, `bench doctor` what is configured here)"
+        )
+    return entries
+
+
+def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result]]:
+    """Cells that no job of an earlier submission waits for or runs, and the others as taken."""
+    entries = _answering()
+    queued: dict[str, queue.Entry] = {}
+    for earlier in manifest.load_all(job.store):
+        for name, cells, _ in earlier.jobs(entries):
+            if name in entries and entries[name].active:
+                queued.update(dict.fromkeys(cells, entries[name]))
+    fresh, taken = [], []
+    for work in todo:
+        entry = queued.get(work.cell.id)
+        # In a running job of several cells, one that has ended is free to be retried.
+        if entry is None or (entry.state == "RUNNING" and work.before is not None):
+            fresh.append(work)
+        else:
+            taken.append(Result(work.cell, "taken", f"in the queue as job {entry.job} ({entry.state.lower()})"))
+    return fresh, taken
+
+
+def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
+    """Write the manifest, call sbatch for each array, and write down the job ids after each call."""
+    from bench.machine import git
+
+    state = git()
+    written = manifest.new(
+        job.store, plan.arrays, command=job.command, git=state, host=socket.gethostname(), shared=asdict(job)
+    )
+    leaders: list[str] = []
+    for index, array in enumerate(plan.arrays):
+        own = plan.options(array)
+        after = f"afterany:{leaders[array.after]}" if array.after is not None else None
+        with sbatch.private_folder(written.folder(index)) as umask:
+            callables = [
+                CellJob(
+                    tuple(json.dumps(work.to_dict()) for work in element),
+                    json.dumps(asdict(job)),
+                    state.get("commit", ""),
+                    umask,
+                    options.watchdog,
+                    array.needs.gpus,
+                )
+                for element in array.elements
+            ]
+            chosen = sbatch.parameters(array, own, written.job_name(index), after)
+            try:
+                jobs = sbatch.submit_array(callables, written.folder(index), chosen, own.requeues)
+            except sbatch.Unanswered:
+                raise
+            except SetupError as error:
+                written.refused(index, str(error).partition(". ")[0])
+                raise
+        written.submitted(index, jobs)
+        leaders.append(jobs[0].partition("_")[0])
+    return written
+
+
+def _wait(todo: Sequence[Work], job: Job) -> list[Result]:
+    """Stay until each cell has a new record, or is in no queue and run by nobody any more."""
+    from bench.launch.status import rows
+
+    waiting = {work.cell.id: work for work in todo}
+    out: list[Result] = []
+    gone: Counter[str] = Counter()
+    while waiting:
+        for row in rows(job.store, [work.cell for work in waiting.values()]):
+            work = waiting[row.cell.id]
+            record = job.store.get(work.cell.key())
+            if record is not None and record["end"] != work.before and row.status not in ("running", "pending"):
+                out.append(ended(work.cell, record))
+                del waiting[work.cell.id]
+            elif row.status not in ("running", "pending"):
+                # Twice in a row: a job that has just been requeued is for a moment nowhere.
+                gone[work.cell.id] += 1
+                if gone[work.cell.id] >= 2:
+                    out.append(Result(work.cell, "lost", f"no job and no record: {row.detail}"))
+                    del waiting[work.cell.id]
+            else:
+                gone[work.cell.id] = 0
+        if waiting:
+            time.sleep(WAIT_SECONDS)
+    return out

@@ -1,0 +1,88 @@
+"""The report as a document: sections of text, tables and figures. `markdown` and `html` say how it looks, `write` puts it on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench.report.document.table import Table
+from bench.report.figures.drawing import Drawing
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph, with `code` and **bold** as in markdown."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Banner:
+    """What a reader must know before the first number."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Commands, to be copied."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are closed until opened."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Text | Banner | Code | Table | Drawing | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its blocks."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    banners: tuple[Banner, ...]
+    sections: tuple[Section, ...]
+    footer: str = field(default="")
+
+    def walk(self) -> Iterator[Block]:
+        """Every block, those inside of folds too."""
+        for section in self.sections:
+            yield from _walk(section.blocks)
+
+    def tables(self) -> list[Table]:
+        """Every table; ValueError if two would be written to one file."""
+        return _unique([b for b in self.walk() if isinstance(b, Table)])
+
+    def drawings(self) -> list[Drawing]:
+        """Every figure; ValueError if two would be written to one file."""
+        return _unique([b for b in self.walk() if isinstance(b, Drawing)])
+
+
+def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
+    for block in blocks:
+        if isinstance(block, Fold):
+            yield from _walk(block.blocks)
+        else:
+            yield block
+
+
+def _unique(items: list) -> list:
+    names = [item.name for item in items]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ValueError(f"two blocks of the report have one name: {', '.join(twice)}")
+    return items

@@ -1,0 +1,147 @@
+"""Figures that only a study has: its verdicts, the score along a scanned setting, the points of a correlation."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, WIDTH, Drawing, grid, legend_below
+from bench.report.frame import Panel
+from bench.report.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Verdict, points
+from bench.studies.study import MEASURES, Rule, Study
+
+LOOKS = {SUPPORTED: ("#009e73", "o"), NOT_SUPPORTED: ("#d55e00", "X"), UNDECIDED: (MUTED, "s")}
+
+
+def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
+    """Effect and interval of every rule that has one, in shares of the smallest effect that would matter."""
+    rows = [
+        {
+            "rule": v.rule.says,
+            "outcome": v.outcome,
+            "unit": v.unit,
+            "margin": v.rule.margin,
+            "effect": v.estimate.effect,
+            "low": v.estimate.low,
+            "high": v.estimate.high,
+            "n": v.estimate.n,
+            "records": " ".join(v.records),
+        }
+        for v in verdicts
+        if v.estimate is not None and v.estimate.low is not None
+    ]
+    if not rows:
+        return None
+    data = pd.DataFrame(rows)
+    caption = (
+        "Effect of each rule with its interval, divided by the smallest effect that would matter (dotted lines at ±1); "
+        "positive is as claimed. Circle: supported; cross: not supported; square: undecided."
+    )
+    return Drawing(f"verdicts_{name}", "Verdicts", caption, data, lambda: _draw_verdicts(data))
+
+
+def _draw_verdicts(data: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.45 * len(data)), layout="constrained")
+    axis = figure.subplots()
+    for y, line in enumerate(data[::-1].to_dict("records")):
+        colour, marker = LOOKS[line["outcome"]]
+        low, effect, high = (line[key] / line["margin"] for key in ("low", "effect", "high"))
+        axis.plot([low, high], [y, y], color=colour, lw=1.8)
+        axis.plot(effect, y, marker=marker, color=colour, ls="")
+    axis.axvline(0, color=INK, lw=0.8)
+    for side in (-1, 1):
+        axis.axvline(side, color=MUTED, ls=":", lw=1)
+    axis.set_xscale("symlog", linthresh=2)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_yticks(range(len(data)), [_wrapped(text) for text in data["rule"][::-1]], fontsize=8)
+    axis.set_xlabel("effect / smallest effect that would matter")
+    return figure
+
+
+def _wrapped(text: str, width: int = 46) -> str:
+    return "\n".join(textwrap.wrap(text, width)[:3])
+
+
+def trend_figure(study: Study, panel: Panel) -> Drawing | None:
+    """The score against the setting that the arms with a place (`at`) scan; None with fewer than two of them."""
+    places = {arm.name: arm.at for arm in study.arms if arm.at is not None}
+    cells = panel.cells[panel.cells["row"].isin(places) & panel.cells["score"].notna()]
+    data = cells[["task", "row", "seed", "score", "id"]].rename(columns={"id": "record", "row": "arm"})
+    data.insert(2, "at", data["arm"].map(places))
+    if data["at"].nunique() < 2:
+        return None
+    caption = (
+        "Test score of the arms that differ in one scanned setting, evenly spaced and not to scale: mean over seeds, "
+        "with the lowest and highest seed as bars."
+    )
+    title = f"Score along {', '.join(a for a in sorted(places, key=places.__getitem__) if a in set(data['arm']))}"
+    scanned = dict.fromkeys(
+        f"{arm.method}: {name.partition('.')[2].rstrip('_')}"
+        for arm in study.arms
+        if arm.name in places
+        for name, _ in arm.set
+    )
+    label = ", ".join(scanned)
+    return Drawing(f"trend_{panel.name}", title, caption, data, lambda: _draw_trend(panel, data, label))
+
+
+def _draw_trend(panel: Panel, data: pd.DataFrame, label: str) -> Figure:
+    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
+    figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
+    for axis, task in zip(axes, tasks, strict=True):
+        metric, unit, higher = panel.metric_of(task)
+        by_place = data[data["task"] == task].groupby("at")["score"]
+        mean, low, high = by_place.mean(), by_place.min(), by_place.max()
+        x = np.arange(len(mean))
+        # The mean of equal numbers may be off by one rounding, and bars must not be negative.
+        axis.errorbar(
+            x,
+            mean,
+            yerr=[(mean - low).clip(0), (high - mean).clip(0)],
+            color=COLOURS[3],
+            marker=MARKERS[3],
+            elinewidth=0.9,
+        )
+        axis.set_xticks(x, [f"{value:g}" for value in mean.index])
+        axis.set(title=task, xlabel=label)
+        axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}")
+    return figure
+
+
+def correlation_figure(panel: Panel, verdict: Verdict, table: pd.DataFrame, number: int) -> Drawing | None:
+    """The points behind a correlation, one marker per task; None without points."""
+    data = points(verdict.rule, table)
+    if data.empty:
+        return None
+    data = data.assign(records=data["records"].map(" ".join))
+    rule = verdict.rule
+    within = "means over seeds, one point per task" if rule.unit == "tasks" else "one point per run"
+    caption = f"{MEASURES[rule.x]} (x) and {MEASURES[rule.y]} (y), both turned so that lower is better; {within}."
+    return Drawing(f"points_{number}_{panel.name}", rule.says, caption, data, lambda: _draw_points(panel, rule, data))
+
+
+def _draw_points(panel: Panel, rule: Rule, data: pd.DataFrame) -> Figure:
+    if rule.unit == "tasks":
+        figure, axes = grid(1, 1, height=3.2)
+        groups = [(axes[0], task) for task in panel.tasks]
+    else:
+        tasks = [t for t in panel.tasks if (data["task"] == t).any()]
+        figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
+        groups = list(zip(axes, tasks, strict=True))
+    for number, (axis, task) in enumerate(groups):
+        here = data[data["task"] == task]
+        if here.empty:
+            continue
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        axis.plot(here["x"], here["y"], ls="", label=task, **style)
+        axis.set(xlabel=rule.x, ylabel=rule.y)
+        if rule.unit != "tasks":
+            axis.set_title(task)
+    if rule.unit == "tasks":
+        legend_below(figure, axes)
+    return figure

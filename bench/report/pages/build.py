@@ -1,0 +1,140 @@
+"""From records to the page: which sections a report has, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.records.record import Record
+from bench.records.store import Problem
+from bench.report import analyses
+from bench.report.analyses import ArraysOf
+from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
+from bench.report.figures.analyses import analysis_figures
+from bench.report.figures.curves import learning_curves
+from bench.report.figures.ranking import ranking_figures
+from bench.report.frame import Catalogue, Panel, panels, to_frame
+from bench.report.tables import comparison, provenance, published
+from bench.report.tables import scores as tables
+
+CurvesOf = Callable[[Record], Mapping[str, Any]]
+GENERATED = (
+    "Generated data: every number here that is marked so was measured on data that this project made itself, not on "
+    "the official data sets. It shows that the harness works and how methods compare on these stand-ins; it is no "
+    "result on NAS-Bench-360 or PDEBench."
+)
+
+
+def build(
+    records: Sequence[Record],
+    problems: Sequence[Problem] = (),
+    curves_of: CurvesOf = lambda record: {},
+    catalogue: Catalogue | None = None,
+    suites: Sequence[str] | None = None,
+    folder: Path | str = "results",
+    arrays_of: ArraysOf = lambda record: {},
+) -> Page:
+    """The page of all records, or of those in `suites`; `curves_of` and `arrays_of` give a record's sidecars."""
+    catalogue = catalogue or Catalogue()
+    frame = to_frame(records)
+    parts = panels(frame, catalogue, suites)
+    shown = frame[frame["id"].isin({i for p in parts for i in p.cells["id"]})]
+    evidence = [_panel(panel, catalogue, curves_of, arrays_of) for panel in parts]
+    # Only now is it known which sidecars could not be read.
+    sections = [_summary(shown, parts, problems, folder), *evidence]
+    if (failed := tables.failures(shown)) is not None:
+        sections.append(Section("Failures", (failed,)))
+    if problems:
+        sections.append(problems_section(problems))
+    sections += _published(parts, catalogue)
+    if len(shown):
+        sections.append(_provenance(shown, folder, suites))
+    banners = (Banner(GENERATED),) if (shown["origin"] == "generated").any() else ()
+    return Page("Benchmark report", banners, tuple(sections))
+
+
+def heading(panel: Panel) -> str:
+    """`Suite quick: quick profile, strict protocol, generated data`."""
+    on = f", backbone {panel.backbone}" if panel.backbone else ""
+    apart = f", set apart {panel.apart}" if panel.apart else ""
+    return f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}{apart}"
+
+
+def _summary(shown: pd.DataFrame, parts: Sequence[Panel], problems: Sequence[Problem], folder: Path | str) -> Section:
+    if shown.empty:
+        text = f"There are no records in `{folder}` that this report would show. `python -m bench run` makes some."
+        return Section("At a glance", (Text(text), *_unreadable(problems)))
+    counts = shown["status"].value_counts()
+    said = ", ".join(f"{n} {tables.WORDS.get(str(status), str(status))}" for status, n in counts.items())
+    sizes = [_count(shown[column].nunique(), column) for column in ("task", "method", "seed")]
+    first = f"{_count(len(shown), 'record')}: {said}. {', '.join(sizes)}."
+    lines = [Text(first), *_unreadable(problems)]
+    lines += [Text(f"**{heading(panel)}.** {comparison.verdict(panel)}") for panel in parts]
+    return Section("At a glance", tuple(lines))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _unreadable(problems: Sequence[Problem]) -> list[Block]:
+    if not problems:
+        return []
+    return [Text(f"**{_count(len(problems), 'file')} could not be read (in no table)**: see Unreadable records.")]
+
+
+def _panel(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:
+    blocks: list[Block] = [tables.scores(panel, catalogue)]
+    drawing = learning_curves(panel, curves_of)
+    blocks += [drawing] if drawing else []
+    blocks += ranking_figures(panel)
+    if (found := comparison.pairs(panel)) is not None:
+        blocks.append(Fold("Paired comparison over tasks", (found, Text(comparison.ranking_sentence(panel)))))
+    if (found := tables.intervals(panel)) is not None:
+        blocks.append(Fold("95 % intervals over seeds", (found,)))
+    if (found := tables.selection(panel)) is not None:
+        blocks.append(Fold("Selection bias: last, best on validation, best on test", (found,)))
+    blocks += analysis_figures(panel, arrays_of)
+    made = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
+    for make in made:
+        if (found := make(panel)) is not None:
+            blocks.append(Fold(found.title.partition(", suite")[0], (found,)))
+    blocks.append(Fold("Costs", (tables.costs(panel),)))
+    blocks.append(Fold("Commands that made these records", (_commands(panel.cells),)))
+    return Section(heading(panel), tuple(blocks))
+
+
+def _published(parts: Sequence[Panel], catalogue: Catalogue) -> list[Section]:
+    """Published numbers beside the panels that they may stand beside; none without such a panel."""
+    found = [table for panel in parts if (table := published.table(panel, catalogue)) is not None]
+    return [Section("Published numbers", tuple(found))] if found else []
+
+
+def _commands(cells: pd.DataFrame, most: int = 20) -> Code:
+    commands = provenance.commands(cells)
+    more = [f"# and {len(commands) - most} more, in the records"] if len(commands) > most else []
+    return Code("\n".join([*commands[:most], *more]))
+
+
+def problems_section(problems: Sequence[Problem]) -> Section:
+    """Files that should be records and cannot be read, with the reason."""
+    said = (f"`{problem.path.name}`: {problem.reason}" for problem in problems[:50])
+    lines = "\n".join(f"- {' '.join(text.split())}" for text in said)
+    more = f"\n- and {len(problems) - 50} more" if len(problems) > 50 else ""
+    return Section("Unreadable records", (Text(lines + more),))
+
+
+def _provenance(shown: pd.DataFrame, folder: Path | str, suites: Sequence[str] | None) -> Section:
+    chosen = f" --suite {' '.join(suites)}" if suites else ""
+    blocks: list[Block] = [
+        Text("Each table's commands stand in its section. This report was made from its records by:"),
+        Code(f"python -m bench report --results-dir {folder}{chosen}"),
+    ]
+    for block in provenance.tables(shown):
+        blocks.append(Fold(block.title, (block,)) if len(block.rows) > 12 else block)
+    start, end = min(r["start"] for r in shown["record"]), max(r["end"] for r in shown["record"])
+    blocks.append(Text(f"Records from {start} to {end}."))
+    return Section("Provenance", tuple(blocks))

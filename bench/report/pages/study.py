@@ -1,0 +1,282 @@
+"""The page of a study: its question, the verdict on every rule, and the tables and figures that the verdict rests on.
+
+What is said holds for the records at hand. Official and generated data are never judged together, nor are two backbones
+on one task, nor records of other data, code, weights or precision (`bench.records.comparable`): each such part of the records has
+a verdict of its own.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import studies
+from bench.records.comparable import METHOD_CODE
+from bench.records.record import Record
+from bench.records.store import Store
+from bench.report import analyses
+from bench.report.analyses import ArraysOf
+from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
+from bench.report.document.table import Cell, Column, Table
+from bench.report.document.write import write as write_page
+from bench.report.figures.analyses import analysis_figures
+from bench.report.figures.curves import CurvesOf, learning_curves
+from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
+from bench.report.frame import Catalogue, Panel, comparable_sets, to_frame
+from bench.report.observations import observe, tuned
+from bench.report.pages.build import GENERATED
+from bench.report.tables import provenance
+from bench.report.tables import scores as tables
+from bench.report.verdict import SUPPORTED, Estimate, Verdict, decide
+from bench.studies.study import Study
+
+
+@dataclass(frozen=True)
+class Part:
+    """Records that may be judged together: one origin, and one backbone on each task."""
+
+    origin: str
+    backbone: str | None
+    """Where a task was run on several: the one of this part."""
+    table: pd.DataFrame
+    """As `observations.observe` makes it; tuned arms reduced to their chosen variants."""
+    searched: pd.DataFrame
+    """The same with every variant of tuned arms."""
+    apart: int = 0
+    """Number of a part that is not comparable with the others of its origin and backbone; 0 is the main one."""
+    differs: tuple[str, ...] = ()
+    """As in `frame.Panel`."""
+
+
+def write(
+    study: str,
+    size: str,
+    store: Store,
+    out: Path,
+    arrays_of: ArraysOf = lambda record: {},
+    catalogue: Catalogue | None = None,
+    html: bool = False,
+) -> Path:
+    """Write the page of a study's records in `store` to the folder `out`; returns its README.md."""
+    page = build(study, size, store.scan()[0], store.curves, arrays_of, catalogue, store.folder)
+    return write_page(page, out, html=html)[0]
+
+
+def build(
+    name: str,
+    size: str,
+    records: Sequence[Record],
+    curves_of: CurvesOf = lambda record: {},
+    arrays_of: ArraysOf = lambda record: {},
+    catalogue: Catalogue | None = None,
+    folder: Path | str = "results",
+) -> Page:
+    """The page of a study at a size from whatever records are given; those of other cells are left out."""
+    study, catalogue = studies.find(name), catalogue or Catalogue()
+    table = observe(study, size, records, curves_of)
+    sections = [_question(study, size, table)]
+    for part in parts(study, table):
+        panel = panel_of(study, size, part)
+        sections += [_verdicts(study, part, panel), _evidence(panel, catalogue, curves_of, arrays_of)]
+    frame = to_frame(_unique(table))
+    if (failed := tables.failures(frame)) is not None:
+        sections.append(Section("Failures", (failed,)))
+    sections.append(_provenance(frame, name, size, folder))
+    banners = (Banner(GENERATED),) if (frame["origin"] == "generated").any() else ()
+    return Page(f"Study {study.name}, size {size}", banners, tuple(sections))
+
+
+def verdicts(name: str, size: str, records: Sequence[Record], curves_of: CurvesOf) -> dict[str, list[Verdict]]:
+    """The verdict on every rule, for each part of the records ("generated", "official", or with a backbone's name)."""
+    study = studies.find(name)
+    found = parts(study, observe(study, size, records, curves_of))
+    return {_part_name(part): judge(study, part) for part in found}
+
+
+def judge(study: Study, part: Part) -> list[Verdict]:
+    """The verdict on every rule of a study in one part of its records."""
+    return [decide(rule, part.table, len(study.rules)) for rule in study.rules]
+
+
+def parts(study: Study, table: pd.DataFrame) -> Iterator[Part]:
+    """The parts of a study's observations, official data first."""
+    for origin in ("official", "generated"):
+        chosen = table[table["origin"] == origin]
+        if chosen.empty:
+            continue
+        alone = chosen.groupby("task")["backbone"].nunique().max() == 1
+        for backbone, group in [(None, chosen)] if alone else chosen.groupby("backbone"):
+            name = None if backbone is None else str(backbone)
+            sets = (
+                (searched, (*other_code, *differs))
+                for _, same_code, other_code in comparable_sets(group, "arm", (METHOD_CODE,))
+                for _, searched, differs in comparable_sets(same_code)
+            )
+            for apart, (searched, differs) in enumerate(sets):
+                yield Part(origin, name, tuned(searched, study), searched, apart, differs)
+
+
+def panel_of(study: Study, size: str, part: Part) -> Panel:
+    """The part as a panel of the general report: its rows are the study's arms."""
+    frame = to_frame(list(part.table["record"])).assign(row=list(part.table["arm"]))
+    frame = frame.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
+    chosen = study.size(size)
+    present = set(frame["row"])
+    rows = tuple(arm.name for arm in study.arms if arm.name in present)
+    order = [*chosen.tasks, *sorted(frame["task"].unique())]
+    tasks = tuple(t for t in dict.fromkeys(order) if t in set(frame["task"]))
+    where = (chosen.profile, chosen.protocol, part.origin, part.backbone)
+    name = f"{study.name}-{size}"
+    return Panel(name, *where, frame, tasks, rows, dict(chosen.set), part.apart, part.differs)
+
+
+def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
+    expected: set[Any] = set().union(*studies.arms_of(study, size).values())
+    here = {studies.key_of(record) for record in table["record"]}
+    claims = f"Claims {', '.join(map(str, study.claims))} of docs/studies.md. " if study.claims else ""
+    lines = [
+        f"**{study.question}**",
+        f"{claims}Source: {study.source}. Answered by: {study.answer}.",
+        f"{len(here)} of {len(expected)} cells of this size have a record here.",
+    ]
+    if len(here) < len(expected):
+        lines.append(f"The others: `python -m bench run --study {study.reference} --size {size}`.")
+    return Section("Question", tuple(Text(line) for line in lines))
+
+
+def _verdicts(study: Study, part: Part, panel: Panel) -> Section:
+    found = judge(study, part)
+    blocks: list[Block] = [_sentence(found), verdict_table(panel, found)]
+    if (choice := tuning_table(study, part, panel)) is not None:
+        blocks.append(choice)
+    made = [verdict_figure(panel.name, found), trend_figure(study, panel)]
+    made += [
+        correlation_figure(panel, verdict, part.table, number)
+        for number, verdict in enumerate(found, 1)
+        if verdict.rule.kind == "correlated"
+    ]
+    return Section(f"Verdict, {_part_name(part)} data", (*blocks, *(drawing for drawing in made if drawing)))
+
+
+def _sentence(found: Sequence[Verdict]) -> Text:
+    counts = collections.Counter(v.outcome for v in found)
+    said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+    return Text(f"{len(found)} statement{'s' if len(found) != 1 else ''}: {said}. They hold for the tasks below only.")
+
+
+def verdict_table(panel: Panel, found: Sequence[Verdict]) -> Table:
+    """One row per rule: outcome, effect, interval, n, and the reason."""
+    rows = []
+    for number, verdict in enumerate(found, 1):
+        estimate, ids = verdict.estimate, verdict.records
+        claim = str(verdict.rule.claim) if verdict.rule.claim else "—"
+        cells = (
+            Cell(claim, records=ids),
+            Cell(verdict.outcome, best=verdict.outcome == SUPPORTED, records=ids),
+            *_numbers(verdict, estimate),
+            Cell(_margin(verdict), verdict.rule.margin),
+            Cell(verdict.reason, records=ids),
+        )
+        rows.append((f"{number}. {verdict.rule.says}", cells))
+    columns = (
+        *(Column("claim", text=True), Column("verdict", text=True), Column("effect"), Column("interval", text=True)),
+        *(Column("n"), Column("tasks"), Column("matters from"), Column("because", text=True)),
+    )
+    level = f"{100 * found[0].level:.3g}" if found else "95"
+    notes = (
+        "Effect: positive is as the statement says; for scores the difference in % of the mean of both, for probe "
+        "errors and D in points, for a correlation Spearman's ρ. Each task weighs the same.",
+        f"Interval: {level} % (5 % shared by all statements of the study), over seeds within these tasks. Supported: "
+        "it lies above 0. Not supported: it lies below the smallest effect that would matter. Else undecided. A "
+        "statement of equality is supported where the interval lies within ± that effect.",
+        "n: paired runs (same task, backbone and seed), or points of a correlation.",
+    )
+    return Table(f"verdicts_{panel.name}", "Verdicts", "statement", columns, tuple(rows), notes)
+
+
+def _margin(verdict: Verdict) -> str:
+    one_point = verdict.rule.margin == 1.0 and verdict.unit == "points"
+    return "1 point" if one_point else f"{verdict.rule.margin:g} {verdict.unit}"
+
+
+def _numbers(verdict: Verdict, estimate: Estimate | None) -> tuple[Cell, Cell, Cell, Cell]:
+    ids = verdict.records
+    if estimate is None:
+        return Cell(), Cell(), Cell("0", 0.0), Cell("0", 0.0)
+    low, high = estimate.low, estimate.high
+    interval = "—" if low is None or high is None else f"{low:+z.2f} to {high:+z.2f} (over {estimate.over})"
+    effect = f"{estimate.effect:+z.2f} {verdict.unit}"
+    return (
+        Cell(effect, estimate.effect, low=low, high=high, level=verdict.level, n=estimate.n, records=ids),
+        Cell(interval, records=ids),
+        Cell(str(estimate.n), float(estimate.n), records=ids),
+        Cell(str(estimate.tasks), float(estimate.tasks), records=ids),
+    )
+
+
+def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
+    """What each tuned arm chose on validation, by task; None if no arm is tuned."""
+    names = {arm.name: [key for key, _ in arm.grid] for arm in study.arms if arm.grid}
+    rows = []
+    for arm in (row for row in panel.rows if row in names):
+        cells = []
+        for task in panel.tasks:
+            runs = part.table[(part.table["arm"] == arm) & (part.table["task"] == task)]
+            tried = part.searched[(part.searched["arm"] == arm) & (part.searched["task"] == task)]
+            if runs.empty:
+                cells.append(Cell())
+                continue
+            settings = runs.iloc[0]["record"]["settings"]
+            chosen = ", ".join(f"{key} = {settings.get(key)}" for key in names[arm])
+            cells.append(Cell(f"{chosen} (of {tried['variant'].nunique()})", records=tuple(runs["id"])))
+        rows.append((arm, tuple(cells)))
+    if not rows:
+        return None
+    columns = tuple(Column(task, text=True) for task in panel.tasks)
+    note = "Best mean score on validation over seeds; the test set plays no part in the choice."
+    return Table(f"tuning_{panel.name}", "Chosen on validation", "arm", columns, tuple(rows), (note,))
+
+
+def _evidence(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:
+    blocks: list[Block] = [tables.scores(panel, catalogue), *analysis_figures(panel, arrays_of)]
+    drawing = learning_curves(panel, curves_of)
+    blocks += [drawing] if drawing else []
+    for title, table in (
+        ("95 % intervals over seeds", tables.intervals(panel)),
+        ("Selection: last epoch, best on validation, best on test", tables.selection(panel)),
+        ("Discrepancy", analyses.discrepancy_table(panel)),
+        ("Pairing of target with source classes", analyses.pairing_table(panel)),
+        ("Costs", tables.costs(panel)),
+    ):
+        blocks += [Fold(title, (table,))] if table is not None else []
+    backbone = f", backbone {panel.backbone}" if panel.backbone else ""
+    return Section(f"Evidence, {panel.origin} data{backbone}", tuple(blocks))
+
+
+def _provenance(frame: pd.DataFrame, name: str, size: str, folder: Path | str) -> Section:
+    commands = [
+        f"python -m bench run --study {name} --size {size} --results-dir {folder}",
+        f"python -m bench report --study {name} --size {size} --results-dir {folder}",
+    ]
+    blocks: list[Block] = [Text("These commands make the records and this page:"), Code("\n".join(commands))]
+    if len(frame):
+        made = provenance.commands(frame)
+        blocks.append(Fold("Commands that really made the records", (Code("\n".join(made[:20])),)))
+        blocks += [Fold(table.title, (table,)) for table in provenance.tables(frame)]
+        start, end = min(r["start"] for r in frame["record"]), max(r["end"] for r in frame["record"])
+        blocks.append(Text(f"Records from {start} to {end}."))
+    return Section("Provenance", tuple(blocks))
+
+
+def _part_name(part: Part) -> str:
+    said = f"{part.origin} ({part.backbone})" if part.backbone else part.origin
+    return f"{said}, set apart {part.apart}" if part.apart else said
+
+
+def _unique(table: pd.DataFrame) -> list[Record]:
+    return list(table.drop_duplicates("id")["record"])

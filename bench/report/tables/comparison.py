@@ -1,0 +1,99 @@
+"""Methods compared over the tasks of a panel: the matrix of scores, the table of pairs, the verdict in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.report.document.table import Cell, Column, Table
+from bench.report.frame import Panel
+from bench.report.statistics import friedman, paired, ranks
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Mean scores of a panel, for comparisons over tasks."""
+
+    rows: tuple[str, ...]
+    tasks: tuple[str, ...]
+    """Those on which every row was run, whether or not it has a score."""
+    scores: np.ndarray
+    """(tasks, rows), NaN where every seed failed."""
+    higher: tuple[bool, ...]
+
+
+def matrix(panel: Panel, common: bool = True) -> Matrix:
+    """Mean scores on the tasks that no method of the panel is missing on, or on all tasks (NaN where missing)."""
+    run = panel.cells.groupby(["task", "row"]).size().unstack("row")
+    tasks = tuple(t for t in panel.tasks if not common or run.loc[t].notna().all())
+    done = panel.cells[panel.cells["status"] == "done"]
+    means = done.groupby(["task", "row"])["score"].mean().unstack("row")
+    means = means.reindex(index=list(tasks), columns=list(panel.rows))
+    return Matrix(panel.rows, tasks, means.to_numpy(dtype=float), tuple(panel.metric_of(t)[2] for t in tasks))
+
+
+def pairs(panel: Panel) -> Table | None:
+    """Every pair of methods over tasks: wins, p, Holm's p, the smallest p that could be; None for one method."""
+    m = matrix(panel, common=False)
+    if len(m.rows) < 2:
+        return None
+    rows = []
+    for pair in paired(m.rows, m.scores, m.higher):
+        ids = tuple(panel.cells.loc[panel.cells["row"].isin([pair.a, pair.b]), "id"])
+
+        def cell(value: float | None, text: str, n: int = pair.n, ids: tuple[str, ...] = ids) -> Cell:
+            return Cell(text, value, n=n, records=ids)
+
+        p = [cell(v, "—" if v is None else f"{v:.3g}") for v in (pair.p, pair.p_holm, pair.smallest)]
+        counts = [cell(v, str(v)) for v in (pair.n, pair.wins, pair.ties, pair.losses)]
+        rows.append((f"{pair.a} vs {pair.b}", (*counts, *p)))
+    titles = ("tasks", "wins", "ties", "losses", "p", "p (Holm)", "smallest p")
+    notes = (
+        "Wilcoxon signed-rank test over tasks on (a − b) / (|a| + |b|), which is free of units; Holm's adjustment over "
+        "all pairs of this table. Wins are those of the first method.",
+        "Smallest p is 2^(1 − tasks): what the exact test gives if one method wins on every task. "
+        "Where it is above 0.05 no result could have been significant, whatever the methods do.",
+    )
+    columns = tuple(Column(t) for t in titles)
+    return Table(f"pairs_{panel.name}", f"Paired comparison, suite {panel.suite}", "pair", columns, tuple(rows), notes)
+
+
+def verdict(panel: Panel) -> str:
+    """One or two sentences: who is ahead, by how much, and how sure that is."""
+    m = matrix(panel)
+    if len(m.rows) < 2 or not m.tasks:
+        return "Nothing to compare: fewer than two methods were run on the same task."
+    average = ranks(m.scores, m.higher).mean(axis=0)
+    order = np.argsort(average, kind="stable")
+    leaders = [m.rows[i] for i in order if average[i] == average[order[0]]]
+    rest = [f"{m.rows[i]} {average[i]:.2f}" for i in order if m.rows[i] not in leaders]
+    n = len(m.tasks)
+    over = f"over {n} task{'s' if n > 1 else ''}"
+    text = f"Best average rank {over}: {', '.join(leaders)} ({average[order[0]]:.2f})"
+    text += f"; then {', '.join(rest)}. " if rest else ". "
+    everywhere = matrix(panel, common=False)
+    found = paired(m.rows, everywhere.scores, everywhere.higher)
+    sure = [p for p in found if p.p_holm is not None and p.p_holm < 0.05]
+    if sure:
+        said = [f"{p.a} and {p.b} (p = {p.p_holm:.3g})" for p in sure[:5]]
+        return text + f"Told apart at 5 % (Wilcoxon, Holm): {'; '.join(said)}."
+    most = max(p.n for p in found)
+    floor = min(p.smallest for p in found)
+    reason = f": with {most} task{'s' if most > 1 else ''} no p below {floor:.3g} is possible" if floor > 0.05 else ""
+    return text + f"No two methods can be told apart at 5 % (Wilcoxon over tasks, Holm){reason}."
+
+
+def ranking_sentence(panel: Panel) -> str:
+    """Friedman's test with Nemenyi's critical difference in words, or why there is none."""
+    m = matrix(panel)
+    found = friedman(m.scores, m.higher) if m.tasks else None
+    if found is None:
+        return (
+            f"No critical-difference figure: it needs 3 methods and 5 tasks with every score, "
+            f"here are {len(m.rows)} and {int((~np.isnan(m.scores)).all(axis=1).sum()) if m.tasks else 0}."
+        )
+    return (
+        f"Friedman's test over {found.n} tasks: p = {found.p:.3g}; average ranks that differ by less than "
+        f"{found.critical_difference:.2f} (Nemenyi, 5 %) are not told apart."
+    )

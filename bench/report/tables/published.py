@@ -1,0 +1,167 @@
+"""Published numbers, in a table of their own, beside results of the same protocol on official data and nowhere else.
+
+published.csv has one line per number with its source. A number is `primary` where the table that first printed it was
+seen, `secondary` where somebody quotes it; `digitised` where it was read off a drawing's bars (about 1 %). What no source
+shows stays empty. Rows of another protocol (PDEBench's rollouts, arms that ORCA quotes) are kept and never shown.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.records.record import Record
+from bench.report.document.table import Cell, Column, Table, decimals
+from bench.report.frame import Catalogue, Panel
+from bench.report.tables.scores import SELECTIONS, score_cell
+
+CSV = Path(__file__).with_name("published.csv")
+PROTOCOLS = {"nas_bench_360": ("NAS-Bench-360", "orca"), "pdebench": ("PDEBench", "orca-single-frame")}
+"""Suite -> its name in published.csv, and the protocol there that the harness calls `paper`."""
+TASKS = {
+    ("NAS-Bench-360", "CIFAR-100"): "cifar100",
+    ("NAS-Bench-360", "Spherical"): "spherical",
+    ("NAS-Bench-360", "Darcy"): "darcy_nb360",
+    ("NAS-Bench-360", "PSICOV"): "psicov",
+    ("NAS-Bench-360", "Cosmic"): "cosmic",
+    ("NAS-Bench-360", "NinaPro"): "ninapro",
+    ("NAS-Bench-360", "FSD50K"): "fsd50k",
+    ("NAS-Bench-360", "ECG"): "ecg",
+    ("NAS-Bench-360", "Satellite"): "satellite",
+    ("NAS-Bench-360", "DeepSEA"): "deepsea",
+    ("PDEBench", "Advection"): "advection",
+    ("PDEBench", "Burgers"): "burgers",
+    ("PDEBench", "Diffusion-Reaction 1D"): "diffusion_reaction_1d",
+    ("PDEBench", "Diffusion-Sorption"): "diffusion_sorption",
+    ("PDEBench", "Navier-Stokes/CFD 1D"): "cfd_1d",
+    ("PDEBench", "Darcy"): "darcy_pdebench",
+    ("PDEBench", "Shallow-Water"): "shallow_water",
+    ("PDEBench", "Diffusion-Reaction 2D"): "diffusion_reaction_2d",
+}
+"""(suite, task) in published.csv -> task here."""
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "0-1 error %": ("error",),
+    "relative L2": ("relative_l2",),
+    "nRMSE": ("nrmse",),
+    "MAE_8": ("mae8_paper",),
+    "1-AUROC (thresholded)": ("balanced_error_paper",),
+    "1-AUROC": ("one_minus_auroc_chunks",),
+    "1-mAP": ("one_minus_map",),
+    "1-F1": ("f1_error_windows_chunks",),
+}
+"""Metric in published.csv -> how the names of the same metric begin here (chunked variants carry a suffix)."""
+
+
+def numbers() -> list[dict[str, str]]:
+    """Every line of published.csv."""
+    with CSV.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def comparable(panel: Panel) -> bool:
+    """Whether published numbers may stand beside this panel at all."""
+    as_published = (panel.protocol, panel.origin, panel.profile) == ("paper", "official", "published")
+    return as_published and panel.suite in PROTOCOLS
+
+
+def table(panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]] | None = None) -> Table | None:
+    """Published numbers of the panel's suite and protocol above this store's; None where the panel is not comparable.
+
+    Results here appear only with the task's published backbone and metric, on data whose numbers and shapes are the
+    published ones; a changed recipe is marked.
+    """
+    if not comparable(panel):
+        return None
+    suite, protocol = PROTOCOLS[panel.suite]
+    given = numbers() if lines is None else lines
+    chosen = [x for x in given if (x["suite"], x["protocol"]) == (suite, protocol)]
+    by_task: dict[str, list[Mapping[str, str]]] = {}
+    for line in chosen:
+        by_task.setdefault(TASKS[line["suite"], line["task"]], []).append(line)
+    order = list(catalogue.suites.get(panel.suite, panel.tasks))
+    tasks = sorted(by_task, key=lambda t: (order.index(t) if t in order else len(order), t))
+    sources = list(dict.fromkeys(line["source"] for line in chosen))
+    rows = [*_published(tasks, by_task, sources), *_here(panel, catalogue, tasks, by_task)]
+    columns = tuple(Column(task, by_task[task][0]["metric"], False) for task in tasks)
+    notes = (
+        "Published numbers with their source, then the results of this store under the same protocol on official data "
+        "with the published backbone and metric. A published number that no source shows is left empty.",
+        "ORCA's published code chooses the epoch by its test score, so its like here is the row best on test; the last "
+        "epoch is what is left without that choice.",
+        *_about_the_data(panel),
+        *(f"[{k}] {source}." for k, source in enumerate(sources, 1)),
+    )
+    title = f"Published numbers, suite {panel.suite} (paper protocol, official data)"
+    return Table(f"published_{panel.name}", title, "method", columns, tuple(rows), notes)
+
+
+def _as_published(record: Record) -> bool:
+    """Whether the data were compared with the published numbers and fit; a cell that failed has nothing to compare."""
+    return record["status"] != "done" or record["data"].get("unlike_published") == []
+
+
+def _about_the_data(panel: Panel) -> list[str]:
+    """Which tasks are left out because of their data, and of which files nobody has verified the checksum."""
+    notes = []
+    for task in panel.tasks:
+        data = [record["data"] for record in panel.of(task=task)["record"] if record["status"] == "done"]
+        said = {"; ".join(d["unlike_published"]) if "unlike_published" in d else "not recorded" for d in data} - {""}
+        if said:
+            notes.append(
+                f"Not shown: {task} on data that were not compared with, or are not, the published ones ({' / '.join(sorted(said))})."
+            )
+        states = {(file, state) for d in data for file, state in d.get("verification", {}).items()}
+        notes += [f"Not verified: {file} ({state})." for file, state in sorted(states) if state != "verified"]
+    return notes
+
+
+def _published(
+    tasks: Sequence[str], by_task: Mapping[str, Sequence[Mapping[str, str]]], sources: Sequence[str]
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    """One row for each (method, source), so that what two sources say is never merged."""
+    pairs = list(dict.fromkeys((x["method"], x["source"]) for lines in by_task.values() for x in lines))
+    rows = []
+    for method, source in sorted(pairs, key=lambda pair: (pair[0], sources.index(pair[1]))):
+        cells = []
+        for task in tasks:
+            found = [x for x in by_task.get(task, ()) if (x["method"], x["source"]) == (method, source)]
+            cells.append(_cell(found[0]) if found else Cell(""))
+        rows.append((f"published: {method} [{sources.index(source) + 1}]", tuple(cells)))
+    return rows
+
+
+def _cell(line: Mapping[str, str]) -> Cell:
+    marks = ("secondary",) * (line["status"] == "secondary") + ("digitised",) * (line["kind"] == "digitised")
+    n = int(line["n_seeds"]) if line["n_seeds"] else 0
+    spread = f" ± {line['std']}" if line["std"] else ""
+    text = f"{line['value']}{spread}{f' ({n})' if n else ''}"
+    try:
+        value = float(line["value"])
+    except ValueError:  # a source that gives two values for one cell: shown as printed
+        value = None
+    return Cell(text, value, float(line["std"]) if line["std"] else None, n=n, marks=marks)
+
+
+def _here(
+    panel: Panel, catalogue: Catalogue, tasks: Sequence[str], by_task: Mapping[str, Sequence[Mapping[str, str]]]
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    rows = []
+    for row, column in itertools.product(panel.rows, ("score_last", "score_best_test")):
+        cells = []
+        for task in tasks:
+            mine = panel.of(row, task)
+            mine = mine[mine["backbone"] == catalogue.backbones.get(task, "")]
+            mine = mine[mine["record"].map(_as_published).astype(bool)]
+            names = METRICS.get(by_task[task][0]["metric"], ())
+            if mine.empty or not str(mine["metric"].iloc[0]).startswith(names):
+                cells.append(Cell("", records=tuple(mine["id"])))
+                continue
+            places = decimals([score_cell(mine, column, None).value])
+            marks = ("recipe",) if any(record["overrides"] for record in mine["record"]) else ()
+            cells.append(replace(score_cell(mine, column, places), marks=marks))
+        if any(cell.n or cell.failures for cell in cells):
+            rows.append((f"here: {row}, {SELECTIONS[column]}", tuple(cells)))
+    return rows

@@ -1,0 +1,322 @@
+"""The tables of a panel: scores, intervals, costs, selection bias, failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from bench.records.comparable import NOT_RECORDED
+from bench.report.document.table import Cell, Column, Table, decimals, number, with_best
+from bench.report.frame import Catalogue, Panel
+from bench.report.statistics import ranks, summarise, win_rate
+from bench.report.tables.comparison import matrix
+
+WORDS = {
+    "failed": "failed",
+    "diverged": "diverged",
+    "out_of_memory": "out of memory",
+    "timeout": "timed out",
+    "lost": "lost",
+}
+"""Statuses in words."""
+TRIVIAL = "trivial predictor"
+NOT_RUN = "— means not run."
+
+
+def in_words(failures: Mapping[str, int]) -> str:
+    """`2 out of memory, 1 lost`."""
+    return ", ".join(f"{count} {WORDS[status]}" for status, count in sorted(failures.items()))
+
+
+def score_cell(cells: pd.DataFrame, column: str, places: int | None) -> Cell:
+    """The mean over seeds of `column`, with spread, interval, failures in words, marks and record ids."""
+    if cells.empty:
+        return Cell()
+    failures = Counter(cells.loc[cells["status"] != "done", "status"].astype(str))
+    records = tuple(cells["id"])
+    done = cells[(cells["status"] == "done") & cells[column].notna()]
+    if done.empty:
+        # One record that ended without a score is as much a failure as one that did not end.
+        return Cell(text=in_words(failures) or "no score", failures=failures, records=records)
+    s = summarise(done[column].to_list())
+    spread = "" if s.std is None else f" ± {number(s.std, places)}"
+    text = f"{number(s.mean, places)}{spread} ({'n=1' if s.n == 1 else s.n})"
+    if failures:
+        text += f"; {in_words(failures)}"
+    first = done.iloc[0]
+    better = s.mean > first["trivial"] if first["higher_is_better"] else s.mean < first["trivial"]
+    marks = {
+        "trivial": pd.notna(first["trivial"]) and not better,
+        "partial": bool(failures),
+        "random": bool(done["weights"].fillna("").str.startswith("random").any()),
+    }
+    chosen = tuple(mark for mark, holds in marks.items() if holds)
+    return Cell(text, s.mean, s.std, s.low, s.high, s.n, marks=chosen, failures=failures, records=records)
+
+
+def mean_scores(cells: pd.DataFrame) -> list[float]:
+    """The mean score of each row in the cells of a task."""
+    return [float(mean) for mean in cells.groupby("row")["score"].mean()]
+
+
+def task_column(panel: Panel, task: str) -> Column:
+    """The head of a task's column: its name, direction, metric and unit."""
+    metric, unit, higher = panel.metric_of(task)
+    return Column(task, metric if unit in ("", "1") else f"{metric}, {unit}", higher)
+
+
+def _trivial_cell(panel: Panel, task: str, places: int | None) -> Cell:
+    cells = panel.of(task=task).dropna(subset=["trivial", "score"])
+    if cells.empty:
+        return Cell()
+    low, high = cells["trivial"].min(), cells["trivial"].max()
+    # Different values mean different data in one column; `warnings` says so, too.
+    text = number(low, places) if low == high else f"{number(low, places)} – {number(high, places)}"
+    return Cell(text, float(cells["trivial"].mean()), records=tuple(cells["id"]))
+
+
+def describe(panel: Panel, catalogue: Catalogue) -> list[str]:
+    """Sentences under a table of this panel: what its cells have in common."""
+    by_backbone: dict[str, list[str]] = {}
+    for task in panel.tasks:
+        by_backbone.setdefault(panel.backbone_of(task), []).append(task)
+    parts = []
+    for backbone, tasks in by_backbone.items():
+        published = sorted({catalogue.backbones[t] for t in tasks if t in catalogue.backbones} - {backbone})
+        role = f" (stand-in for {', '.join(published)})" if published else ""
+        parts.append(f"{backbone}{role} on {', '.join(tasks)}")
+    sentences = [
+        f"Profile {panel.profile}, protocol {panel.protocol}, {panel.origin} data.",
+        f"Backbones: {'; '.join(parts)}.",
+    ]
+    if panel.shared:
+        sentences.append("Settings of all cells: " + ", ".join(f"{k} = {v}" for k, v in panel.shared.items()) + ".")
+    return sentences
+
+
+def warnings(panel: Panel) -> list[str]:
+    """What makes the columns of a panel less comparable than they look."""
+    found = [f"Attention: {said}." for said in panel.differs]
+    for task in panel.tasks:
+        found += _about_the_data(task, [r["data"] for r in panel.of(task=task)["record"]])
+    return found + _about_the_software(panel)
+
+
+def _about_the_software(panel: Panel) -> list[str]:
+    """Packages in several versions, threads in several numbers, and whether that falls together with the methods."""
+    found = []
+    packages = [record["packages"] for record in panel.cells["record"]]
+    kinds = {
+        f"versions of {name}": [p.get(name) for p in packages] for name in sorted({n for p in packages for n in p})
+    }
+    kinds["numbers of CPU threads"] = [record["threads"] for record in panel.cells["record"]]
+    for kind, given in kinds.items():
+        values = pd.Series([NOT_RECORDED if v is None else str(v) for v in given], index=panel.cells.index)
+        counts = values.value_counts().sort_index()
+        if len(counts) == 1:
+            continue
+        said = ", ".join(f"{value} ({count})" for value, count in counts.items())
+        by_row = {frozenset(group) for _, group in values.groupby(panel.cells["row"])}
+        mixed = "; not every method with every one, so a difference between methods may be one between these"
+        found.append(
+            f"Attention: these cells were run with {len(counts)} {kind}: {said}{mixed if len(by_row) > 1 else ''}."
+        )
+    return found
+
+
+def _about_the_data(task: str, data: list[dict]) -> list[str]:
+    """What the reader warned of, files that are not the published ones, and targets that a mean predicts."""
+    notes = [entry.get("notes", {}) for entry in data]
+    said = sorted({text for note in notes for text in note.get("warnings", ())})
+    found = [f"Attention: data of {task}: {text}." for text in said]
+    found += [
+        f"Attention: data of {task} are not as published ({said})."
+        for said in sorted({"; ".join(entry.get("unlike_published", ())) for entry in data} - {""})
+    ]
+    files = {(path, text) for entry in data for path, text in entry.get("verification", {}).items()}
+    found += [
+        f"Attention: {path} is not the published file ({t})." for path, t in sorted(files) if t.startswith("differs")
+    ]
+    constant = max((note.get("target_nearly_constant", 0.0) for note in notes), default=0.0)
+    if constant >= 0.5:
+        found.append(
+            f"Attention: {constant:.0%} of the test targets of {task} are nearly constant fields; a score says little more "
+            "than how well a mean is predicted, so read it beside the trivial predictor's."
+        )
+    return found
+
+
+def scores(panel: Panel, catalogue: Catalogue) -> Table:
+    """Methods × tasks: the trivial predictor first, mean ± std (n), best in bold, average rank and win rate."""
+    columns, content = [], []
+    trivial_names = {}
+    for task in panel.tasks:
+        cells = panel.of(task=task)
+        column = task_column(panel, task)
+        places = decimals([*mean_scores(cells), float(cells["trivial"].mean())])
+        rows = [score_cell(panel.of(row, task), "score", places) for row in panel.rows]
+        columns.append(column)
+        content.append([_trivial_cell(panel, task, places), *with_best(rows, bool(column.higher_is_better))])
+        names = cells["trivial_name"].dropna().unique()
+        trivial_names[task] = names[0] if len(names) else "none"
+    notes = [
+        "Mean ± standard deviation over seeds (number of seeds); ↓ lower is better, ↑ higher is better; best in bold.",
+        f"Trivial predictor: {_grouped(trivial_names)}. {NOT_RUN}",
+        " ".join(describe(panel, catalogue)),
+        *warnings(panel),
+    ]
+    if len(panel.rows) > 1:
+        over_tasks, note = _over_tasks(panel)
+        columns += [Column("avg. rank", higher_is_better=False), Column("win rate", "%", higher_is_better=True)]
+        content += over_tasks
+        notes.insert(1, note)
+    labels = [TRIVIAL, *panel.rows]
+    rows_out = tuple((label, tuple(col[i] for col in content)) for i, label in enumerate(labels))
+    title = f"Scores, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin} data)"
+    return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows_out, tuple(notes), (TRIVIAL,))
+
+
+def _over_tasks(panel: Panel) -> tuple[list[list[Cell]], str]:
+    """The columns average rank and win rate (the first cell is the trivial predictor's, empty), and their note."""
+    m = matrix(panel)
+    if not m.tasks:
+        empty = [Cell()] * (len(panel.rows) + 1)
+        return [empty, empty], "No task was run with every method: there is no average rank and no win rate."
+    ids = [tuple(panel.cells.loc[(panel.cells["row"] == r) & panel.cells["task"].isin(m.tasks), "id"]) for r in m.rows]
+    columns = []
+    for values, places, higher in (
+        (ranks(m.scores, m.higher).mean(axis=0), 2, False),
+        (100 * win_rate(m.scores, m.higher), 0, True),
+    ):
+        cells = [Cell(number(v, places), float(v), n=len(m.tasks), records=i) for v, i in zip(values, ids, strict=True)]
+        columns.append([Cell(), *with_best(cells, higher)])
+    left_out = [t for t in panel.tasks if t not in m.tasks]
+    note = f"Average rank and win rate over {len(m.tasks)} task{'s' if len(m.tasks) > 1 else ''}"
+    note += f" (without {', '.join(left_out)}, not run with every method)" if left_out else ""
+    return columns, note + "; ties share, and a cell without a score ranks behind all scores."
+
+
+def _grouped(names: Mapping[str, str]) -> str:
+    groups: dict[str, list[str]] = {}
+    for task, name in names.items():
+        groups.setdefault(name, []).append(task)
+    return "; ".join(f"{name} ({', '.join(tasks)})" for name, tasks in groups.items())
+
+
+def intervals(panel: Panel) -> Table | None:
+    """95 % t intervals over seeds, where a cell has at least two; None if none has."""
+    columns, content = [], []
+    for task in panel.tasks:
+        places = decimals(mean_scores(panel.of(task=task)))
+        plain = [score_cell(panel.of(row, task), "score", places) for row in panel.rows]
+        shown = []
+        for cell in plain:
+            if cell.low is None or cell.high is None:
+                text = f"n={cell.n}: none" if cell.n else cell.text
+            else:
+                text = f"{number(cell.low, places)} to {number(cell.high, places)}"
+            shown.append(replace(cell, text=text, marks=()))
+        columns.append(task_column(panel, task))
+        content.append(shown)
+    if all(cell.low is None for column in content for cell in column):
+        return None
+    rows = tuple((row, tuple(column[i] for column in content)) for i, row in enumerate(panel.rows))
+    note = "Student's t interval of the mean over seeds; two seeds give a very wide one, one seed gives none."
+    return Table(
+        f"intervals_{panel.name}", f"95 % intervals, suite {panel.suite}", "method", tuple(columns), rows, (note,)
+    )
+
+
+def costs(panel: Panel) -> Table:
+    """Per method: hours, how they divide, peak memory; failed cells count, their hours were spent, too."""
+    rows = []
+    for row in panel.rows:
+        cells = panel.of(row)
+        ids = tuple(cells["id"])
+        total = float(cells["seconds_total"].sum())
+        stages = [float(cells[f"seconds_{s}"].sum()) for s in ("data", "stage1", "stage2", "eval")]
+        line = [Cell(str(len(cells)), float(len(cells)), n=len(cells), records=ids), _hours(total, ids, len(cells))]
+        for seconds in stages:
+            share = 100 * seconds / total if total > 0 else None
+            line.append(Cell() if share is None else Cell(f"{share:.0f}", share, n=len(cells), records=ids))
+        for column in ("peak_memory_host", "peak_memory_device"):
+            peak = cells[column].max()
+            text = "—" if pd.isna(peak) else f"{peak / 2**30:.2f}"
+            line.append(Cell(text, None if pd.isna(peak) else float(peak) / 2**30, n=len(cells), records=ids))
+        rows.append((row, tuple(line)))
+    device = ", ".join(sorted(panel.cells["device"].unique()))
+    shares = [(name, "%") for name in ("data", "stage 1", "stage 2", "evaluation")]
+    memory = (("peak host memory", "GiB"), ("peak device memory", "GiB"))
+    columns = tuple(Column(title, unit) for title, unit in (("cells", ""), ("device time", "h"), *shares, *memory))
+    notes = (
+        f"Sum over all cells of the row, failed ones and repeated attempts included, on: {device}.",
+        "Shares are of the whole time; evaluation includes keeping the features that the analyses need.",
+    )
+    return Table(f"costs_{panel.name}", f"Costs, suite {panel.suite}", "method", columns, tuple(rows), notes)
+
+
+def _hours(seconds: float, ids: tuple[str, ...], n: int) -> Cell:
+    hours = seconds / 3600
+    return Cell(f"{hours:.3g}", hours, n=n, records=ids)
+
+
+SELECTIONS = {"score_last": "last epoch", "score_best_val": "best on validation", "score_best_test": "best on test"}
+
+
+def selection(panel: Panel) -> Table | None:
+    """Last, best-on-validation and best-on-test side by side; None where the cells have fewer than two of them."""
+    present = [c for c in SELECTIONS if panel.cells[c].notna().any()]
+    if len(present) < 2:
+        return None
+    rows = []
+    for task in panel.tasks:
+        metric, _, higher = panel.metric_of(task)
+        for row in panel.rows:
+            cells = panel.of(row, task)
+            if cells.empty:
+                continue
+            places = decimals(float(cells[c].mean()) for c in present)
+            line = [replace(score_cell(cells, c, places), marks=()) for c in present]
+            if "score_best_test" in present:
+                line.append(_optimism(cells, higher, places))
+            head = f"{task}: {row}"
+            rows.append((head, (Cell(f"{metric} {'↑' if higher else '↓'}"), *line)))
+    columns = [Column("metric", text=True), *(Column(SELECTIONS[c]) for c in present)]
+    notes = ["Mean ± standard deviation over seeds (number of seeds)."]
+    if "score_best_test" in present:
+        columns.append(Column("optimism"))
+        notes += [
+            "Best on test is an oracle: it looks at the answer. It is shown to measure what such selection adds.",
+            "Optimism: by how much best on test is better than the reported score, paired by seed.",
+        ]
+    title = f"Selection bias, suite {panel.suite}"
+    return Table(f"selection_{panel.name}", title, "task: method", tuple(columns), tuple(rows), tuple(notes))
+
+
+def _optimism(cells: pd.DataFrame, higher: bool, places: int | None) -> Cell:
+    both = cells.dropna(subset=["score", "score_best_test"])
+    gain = (both["score_best_test"] - both["score"]) * (1 if higher else -1)
+    if both.empty:
+        return Cell(records=tuple(cells["id"]))
+    return replace(score_cell(both.assign(gain=gain), "gain", places), marks=())
+
+
+def failures(frame: pd.DataFrame) -> Table | None:
+    """Every cell that has no score: how it ended and what it said; None if there is none."""
+    ended = frame[frame["status"] != "done"].sort_values(["task", "method", "backbone", "seed", "id"])
+    if ended.empty:
+        return None
+    columns = tuple(Column(t, text=True) for t in ("ended", "error", "origin", "protocol", "record"))
+    rows = []
+    for line in ended.to_dict("records"):
+        error: Mapping[str, Any] = line["record"]["error"] or {}
+        said = f"{error.get('type', '')}: {error.get('message', '')}".strip(": ")
+        status = line["status"]
+        texts = (WORDS[status], " ".join(said.split())[:200], line["origin"], line["protocol"], line["id"][:12])
+        cells = tuple(Cell(t, failures={status: 1}, records=(line["id"],)) for t in texts)
+        rows.append((f"{line['task']} {line['method']} {line['backbone']} s{line['seed']}", cells))
+    return Table("failures", "Cells that failed", "cell", columns, tuple(rows))
