@@ -16,6 +16,7 @@ from methods.contract import Method, MethodError
 from methods.embedder_warmup import EmbedderWarmup
 from methods.frozen import Frozen
 from methods.linear import Linear
+from methods.lp_ft import LpFt
 from methods.mona import Mona
 from methods.orca import Orca
 from methods.scratch import Scratch
@@ -24,7 +25,7 @@ from methods.small_supervised import SmallSupervised
 from methods.vanilla import Vanilla
 from tests.fake_context import TinyModel, fake_context
 
-METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, Orca, Mona, SmallSupervised]
+METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, Orca, Mona, SmallSupervised]
 
 
 def names(model: TinyModel, method: Method) -> set[str]:
@@ -47,7 +48,7 @@ def test_a_method_is_a_frozen_dataclass_whose_options_explain_themselves(kind):
 def test_every_arm_but_frozen_and_linear_moves_everything():
     model = TinyModel()
     everything = {name for name, _ in model.named_parameters()}
-    for kind in (Vanilla, Scratch, EmbedderWarmup, Orca, Mona):
+    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, Orca, Mona):
         assert names(model, kind()) == everything
 
 

@@ -90,9 +90,9 @@ def _behind(cell: Cell) -> set[str]:
         ("tasks/ecg.py", ["ecg"], []),
         ("tasks/metrics/pde.py", EVERY, []),
         ("tasks/losses.py", EVERY, []),
-        ("methods/meta_gradient.py", [], ["mona"]),
+        ("methods/meta_gradient.py", [], ["lp_ft", "mona"]),
         ("methods/transport/sinkhorn.py", [], ["orca"]),
-        ("methods/embedder_warmup.py", [], ["embedder_warmup", "mona"]),
+        ("methods/embedder_warmup.py", [], ["embedder_warmup", "lp_ft", "mona"]),
     ],
 )
 def test_editing_a_helper_reaches_those_who_use_it(tree, stale_after, file, tasks, methods):

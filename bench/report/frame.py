@@ -30,7 +30,7 @@ KEPT = (*NAMES, *METRIC, *SCORES, *COSTS, "device", "weights")
 READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "retries", "sidecars"})
 """Keys of a record that reports read."""
 GROUP = ["profile", "protocol", "origin"]
-METHOD_ORDER = ("scratch", "linear", "frozen", "vanilla", "embedder_warmup", "orca", "mona")
+METHOD_ORDER = ("scratch", "linear", "frozen", "vanilla", "embedder_warmup", "lp_ft", "orca", "mona")
 """From no transfer to the most elaborate; other methods follow by name."""
 
 
