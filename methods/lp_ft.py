@@ -23,7 +23,9 @@ class LpFt(Method):
 
     name = "lp_ft"
     title = "Linear probing, then fine-tuning"
-    citation = "Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022"
+    citation = (
+        "Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022"
+    )
     presets = {"default": {}, "mona_paper": {"epochs": 15, "lr": 3e-5, "model.dense_head": "pooled"}}
 
     epochs: int | None = option(None, "epochs of linear probing; None: as many as MoNA's stage 1 has by default")
