@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench import cell as cells
 from bench import plan
+from bench.cell import story
 from bench.plan import Places, Selection
-from bench.store import Store
+from bench.records.store import Store
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def trained(shared_data, tmp_path):
         chosen = {f"method.{name}": value for name, value in options.items()} | {"stage1.epochs": 2}
         selection = Selection(tasks=(task,), methods=(method,), profile="tiny", set=tuple(chosen.items()))
         places = Places(shared_data, tmp_path / "results")
-        record = cells.run(plan.cells(selection, shared_data)[0], places, {})
+        record = story.run(plan.cells(selection, shared_data)[0], places, {})
         assert record["status"] == "done", record["error"]
         curves = Store(places.results_dir).curves(record)
         rows = [{k: v for k, v in row.items() if k != "seconds"} for stage in curves.values() for row in stage]
