@@ -120,7 +120,7 @@ def test_a_settled_solution_is_told_by_the_input_mean_beside_the_training_mean(t
     tiny("burgers", tmp_path)
     data = TASKS["burgers"].read(Request(tmp_path))
     trivial = trivial_scores(TASKS["burgers"], data, ["nrmse", "rmse"])
-    assert list(trivial["all"]) == ["mean", "persistence", "input_mean"]
+    assert list(trivial["all"]) == ["mean", "median_field", "persistence", "input_mean"]
     assert trivial["all"]["mean"] > 0.5 and trivial["all"]["input_mean"] < 1e-3
     assert (trivial["name"], trivial["score"]) == ("input_mean", trivial["all"]["input_mean"])
     assert trivial["metrics"]["nrmse"]["value"] == trivial["score"] and trivial["metrics"]["rmse"]["value"] < 1e-3
@@ -133,5 +133,6 @@ def test_persistence_is_in_the_units_of_the_target_where_inputs_are_standardised
     assert not np.allclose(stored, given)
     for name, expected in (("persistence", stored), ("input_mean", stored.mean(axis=2, keepdims=True) + 0 * stored)):
         assert np.allclose(PREDICTORS[name](data.train, data.test, data.output_shape), expected)
-    assert names_for("mean", (3, 85, 85), (1, 85, 85)) == ("mean",)
-    assert names_for("all_negative", (1, 8, 8), (1, 8, 8)) == ("all_negative",), "logits are no inputs"
+    assert names_for("mean", "rmse", (3, 85, 85), (1, 85, 85)) == ("mean",)
+    assert names_for("mean", "relative_l2", (3, 85, 85), (1, 85, 85)) == ("mean", "median_field")
+    assert names_for("majority", "error", (3, 8, 8), (10,)) == ("majority",)

@@ -80,7 +80,7 @@ def trivial_scores(task: Task, data: Data, names: list[str]) -> dict[str, Any]:
     higher = METRICS[names[0]].higher_is_better
     best: dict[str, Any] = {"name": task.trivial, "score": None, "metrics": {}}
     everyone: dict[str, float | None] = {}
-    for name in names_for(task.trivial, data.input_shape, data.output_shape):
+    for name in names_for(task.trivial, names[0], data.input_shape, data.output_shape):
         pred = np.asarray(PREDICTORS[name](data.train, data.test, data.output_shape))
         metrics = score_arrays(names, pred, target, extra)
         everyone[name] = metrics[names[0]]["value"]

@@ -26,13 +26,19 @@ FLOOR = 0.01
 """Å; public code raises smaller predictions to this."""
 
 
+def contacts(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(p, q) of the pairs of a map (L, L) that MAE_8 counts: at most 8 Å apart, q − p ≥ 24."""
+    row, column = np.nonzero(np.triu(target <= 8.0, k=24))
+    return row, column
+
+
 def _contact_error(pred: np.ndarray, target: np.ndarray, published: bool = False) -> float:
     """Mean |y − p| over pairs q − p ≥ 24 with y ≤ 8 Å; NaN without such a pair. Maps (L, L) of one protein.
 
     p is the mean u of the two triangles. `published` averages as public code does: once in place, which leaves u above
     the diagonal and the prediction below it, then a floor of 0.01 Å, then both again: 0.25 and 0.75 of the two.
     """
-    row, column = np.nonzero(np.triu(target <= 8.0, k=24))
+    row, column = contacts(target)
     if not len(row):
         return float("nan")
     upper, lower = pred[row, column].astype(np.float64), pred[column, row].astype(np.float64)
