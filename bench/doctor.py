@@ -24,7 +24,7 @@ from bench.words import counted
 
 REQUIRED = (
     "torch", "torchvision", "timm", "transformers", "h5py", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib",
-    "submitit", "pooch", "rich", "safetensors", "soundfile",
+    "submitit", "requests", "rich", "safetensors", "soundfile",
 )  # fmt: skip
 CONFIGURATIONS = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
 LOW_DISK = 2 << 30

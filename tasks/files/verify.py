@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,9 @@ class Verdict:
 
 
 def digest(path: Path, algorithm: str) -> str:
-    """Hexadecimal checksum of a whole file, by pooch."""
-    import pooch
-
-    return pooch.file_hash(str(path), alg=algorithm)
+    """Hexadecimal checksum of a whole file, by any algorithm of hashlib."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def verify(path: Path, file: File, data_dir: Path, compute: bool = True) -> Verdict | None:
