@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench import machine
-from bench.models.weights import header, refuse_no_json, refuse_other_body, refuse_other_head
+from bench.weights import header, refuse_no_json, refuse_other_body, refuse_other_head
 
 STANDIN = {"vision": "swin_micro", "text": "minilm"}
 """The embedded backbone of each modality, which `--backbones auto` takes where the published one is not here."""

@@ -1,22 +1,17 @@
-"""What a plan will cost, from speeds that were measured on this kind of cell; says on what each estimate rests.
-
-Every finished cell leaves its speed below the store's `work/speeds/`, by device; where none were left, as in a store of
-records that came from elsewhere, the records say it. Imports nothing heavy.
-"""
+"""What a plan will cost, from the records of cells of this kind; says on what each estimate rests. Imports nothing heavy."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench import plan
 from bench.records.record import Record
-from bench.records.store import Store, write_atomically
-from bench.words import counted
+from bench.records.store import Store
+from bench.words import counted, duration
 
 SHIPPED = Path(__file__).parent.parent / "results" / "quick"
 """Records of the suite `quick` that a checkout of this project brings."""
@@ -24,9 +19,11 @@ SHIPPED = Path(__file__).parent.parent / "results" / "quick"
 
 READ = (
     *("status", "device", "driver", "task", "method", "backbone", "profile", "settings", "data"),
-    *("seconds_stage1", "seconds_stage2", "seconds_total"),
+    *("seconds_stage1", "seconds_stage2", "seconds_total", "end"),
 )
 """Keys of a record that tell what its cell took."""
+SAMPLE = 50
+"""Records read of each task, method and backbone: the seeds of a large store take about the same time."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +87,10 @@ class Cost:
             )
         unknown = f"; {self.unknown} more cells are unknown" if self.unknown else ""
         return (
-            f"cost of {counted(self.cells, 'cell')}: about {human(self.seconds)} of {self.device} "
+            f"cost of {counted(self.cells, 'cell')}: about {duration(self.seconds)} of {self.device} "
             f"({self.seconds / 3600:.2g} {'hours' if self.host_only else 'GPU-hours'}), by the samples/s of {self.measured} "
             f"whose like was measured {self.where} and {self.related} judged by another method on the same task{unknown}"
         )
-
-
-def human(seconds: float) -> str:
-    """A duration for people: `45 s`, `12 min`, `3.4 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def speed_of(record: Record) -> Speed | None:
@@ -126,40 +114,30 @@ def speed_of(record: Record) -> Speed | None:
     )
 
 
-def remember(record: Record, store: Store) -> None:
-    """Keep the speed of a finished cell."""
-    speed = speed_of(record)
-    if speed is None:
-        return
-    key = (speed.device, speed.task, speed.method, speed.backbone, speed.profile)
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    write_atomically(_folder(store) / f"{name}.json", json.dumps(asdict(speed)).encode())
+def measured(store: Store, cells: Collection[plan.Cell]) -> list[Speed]:
+    """What the records of a store say of cells like these: of their tasks and backbones. The last that ended comes last."""
+    found, _ = store.scan(READ, set(_names(store, {(cell.task, cell.backbone) for cell in cells})))
+    done = sorted((record for record in found if record["status"] == "done"), key=lambda record: record["end"])
+    return [speed for record in done if (speed := speed_of(record)) is not None]
 
 
-def measured(store: Store) -> list[Speed]:
-    """Every speed known to a store; files of another layout are passed over (they only inform an estimate)."""
-    if not _folder(store).is_dir():
-        done = (record for record in store.scan(READ)[0] if record["status"] == "done")
-        return [speed for record in done if (speed := speed_of(record)) is not None]
-    out = []
-    for path in sorted(_folder(store).glob("*.json")):
-        try:
-            out.append(Speed(**json.loads(path.read_bytes())))
-        except (TypeError, ValueError):
-            continue
-    return out
+def _names(store: Store, kinds: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Names of at most `SAMPLE` records of each task, method and backbone."""
+    names = (path.name for path in store.files())
+    for kind, alike in itertools.groupby(names, lambda name: name.rsplit(".", 3)[0]):  # all but seed, id, suffix
+        if any(kind.startswith(f"{task}.") and kind.endswith(f".{backbone}") for task, backbone in kinds):
+            yield from itertools.islice(alike, SAMPLE)
 
 
 def of_plan(cells: Sequence[plan.Cell], store: Store) -> Cost:
     """The cost of cells by what ran with this store; where that says nothing, by the records that the project brings."""
     if not cells:
         return estimate(cells, [])
-    here = estimate(cells, measured(store))
+    here = estimate(cells, measured(store, cells))
     if here.by_cell or not SHIPPED.is_dir():
         return here
-    return replace(
-        estimate(cells, measured(Store(SHIPPED))), where="by this project (another machine takes another time)"
-    )
+    shipped = estimate(cells, measured(Store(SHIPPED), cells))
+    return replace(shipped, where="by this project (another machine takes another time)")
 
 
 def estimate(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:
@@ -195,7 +173,3 @@ def _seconds(cell: plan.Cell, speed: Speed) -> float:
     train = min(speed.train, int(changed.get("data.limit") or speed.train))
     stage2 = epochs * train / speed.samples_per_second
     return speed.seconds_stage1 + stage2 + speed.seconds_other * epochs / max(speed.epochs, 1)
-
-
-def _folder(store: Store) -> Path:
-    return store.folder / "work" / "speeds"

@@ -17,8 +17,8 @@ from bench import registry
 from bench import standins as data
 from bench.backbones import BACKBONES
 from bench.errors import SetupError
-from bench.launch.leftovers import READ, Leftovers, find
 from bench.launch.slurm import manifest, queue
+from bench.leftovers import READ, Leftovers, find
 from bench.records.store import Store
 from bench.words import counted
 

@@ -1,4 +1,4 @@
-"""What a plan will cost: by cell and in total, from speeds kept per device, and on what the estimate rests."""
+"""What a plan will cost: by cell and in total, by the records of each device, and on what the estimate rests."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ def store(tmp_path):
 
 
 def learn(store, *, device="NVIDIA H100", method="vanilla", epochs=10, train=100, stage1=0.0, stage2=50.0, other=10.0):
-    record = make_record(task="ecg", method=method, backbone="minilm", profile="published")
+    """One finished cell more, of a seed of its own."""
+    seed = len(list(store.files()))
+    end = f"2026-01-01T00:00:{seed:02}+00:00"
+    record = make_record(task="ecg", method=method, backbone="minilm", profile="published", seed=seed, end=end)
     record |= {"device": device, "driver": None if device == "CPU" else "580", "seconds_stage1": stage1}
     record |= {"seconds_stage2": stage2, "seconds_total": stage1 + stage2 + other}
     record["settings"]["trainer.epochs"], record["data"] = epochs, {"sizes": {"train": train}}
-    cost.remember(record, store)
+    store.write(record)
 
 
 def cells(tmp_path, *methods, **settings):
@@ -35,10 +38,14 @@ def cells(tmp_path, *methods, **settings):
     return plan.cells(chosen, tmp_path)
 
 
+def estimate(store, todo):
+    return cost.estimate(todo, cost.measured(store, todo))
+
+
 def test_an_estimate_follows_samples_per_second_epochs_and_size(store, tmp_path):
     learn(store, stage1=7.0)  # 20 samples/s
     (cell,) = cells(tmp_path, "vanilla", **{"trainer.epochs": 20, "data.limit": 50})
-    known = cost.estimate([cell], cost.measured(store))
+    known = estimate(store, [cell])
     assert known.by_cell == {cell.id: pytest.approx(7 + 20 * 50 / 20 + 10 * 2)}
     assert known.seconds == pytest.approx(77) and (known.measured, known.related, known.unknown) == (1, 0, 0)
     assert "of NVIDIA H100 (0.021 GPU-hours)" in known.sentence() and "samples/s" in known.sentence()
@@ -46,7 +53,7 @@ def test_an_estimate_follows_samples_per_second_epochs_and_size(store, tmp_path)
 
 def test_another_method_on_the_same_task_is_judged_and_counted_apart(store, tmp_path):
     learn(store)
-    known = cost.estimate(cells(tmp_path, "vanilla", "orca"), cost.measured(store))
+    known = estimate(store, cells(tmp_path, "vanilla", "orca"))
     assert (known.measured, known.related, known.unknown) == (1, 1, 0)
 
 
@@ -54,33 +61,36 @@ def test_one_devices_speeds_never_mix_with_anothers(store, tmp_path):
     learn(store, device="CPU", stage2=5000.0)
     learn(store, device="CPU", method="orca", stage2=5000.0)
     both = cells(tmp_path, "vanilla", "orca")
-    on_cpu = cost.estimate(both, cost.measured(store))
+    on_cpu = estimate(store, both)
     assert on_cpu.device == "CPU" and on_cpu.host_only and "GPU" not in on_cpu.sentence()
     learn(store, device="NVIDIA H100")
-    on_gpu = cost.estimate(both, cost.measured(store))
+    on_gpu = estimate(store, both)
     assert on_gpu.device == "NVIDIA H100" and on_gpu.seconds < on_cpu.seconds / 10
 
 
-def test_a_store_whose_records_came_from_elsewhere_is_judged_by_them(store, tmp_path):
-    learn(store, stage1=7.0)
-    record = make_record(task="ecg", method="vanilla", backbone="minilm", profile="published")
-    record |= {
-        "device": "NVIDIA H100",
-        "driver": "580",
-        "seconds_stage1": 7.0,
-        "seconds_stage2": 50.0,
-        "seconds_total": 67.0,
-    }
-    record["settings"]["trainer.epochs"], record["data"] = 10, {"sizes": {"train": 100}}
-    elsewhere = Store(tmp_path / "clone")
-    elsewhere.folder.mkdir()
-    elsewhere.write(record)
-    todo = cells(tmp_path, "vanilla", "orca")
-    assert cost.estimate(todo, cost.measured(elsewhere)) == cost.estimate(todo, cost.measured(store))
+def test_merged_stores_serve_and_of_one_kind_the_last_that_ended(store, tmp_path):
+    learn(store, stage2=5.0)
+    learn(store, stage2=50.0)
+    (tmp_path / "other").mkdir()
+    learn(Store(tmp_path / "other"), method="orca", stage2=90.0)
+    assert main(["merge", str(tmp_path / "other"), "--out", str(store.folder)]) == 0
+    vanilla, orca = todo = cells(tmp_path, "vanilla", "orca", **{"trainer.epochs": 10})
+    known = estimate(store, todo)
+    assert known.measured == 2
+    assert known.by_cell == {vanilla.id: pytest.approx(60), orca.id: pytest.approx(100)}
+
+
+def test_of_many_seeds_a_sample_is_read(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "SAMPLE", 2)
+    for method in ("vanilla", "orca"):
+        for _ in range(3):
+            learn(store, method=method)
+    todo = cells(tmp_path, "vanilla")
+    assert [speed.method for speed in cost.measured(store, todo)] == ["vanilla"] * 2 + ["orca"] * 2
 
 
 def test_nothing_known_is_said(store, tmp_path):
-    known = cost.estimate(cells(tmp_path, "vanilla"), cost.measured(store))
+    known = estimate(store, cells(tmp_path, "vanilla"))
     assert known.unknown == 1 and known.device is None and "unknown" in known.sentence()
 
 

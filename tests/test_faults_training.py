@@ -278,12 +278,15 @@ def test_a_retry_with_other_code_or_after_divergence_starts_anew(tmp_path, data_
 
 
 def test_what_goes_wrong_after_the_record_is_written_is_no_failure(tmp_path, data_dir, monkeypatch, capsys):
-    """As on a disk that has room for the record and no inode more."""
+    """As on a disk that fails in this very moment."""
+    unlink = Path.unlink
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def broken(path, **options):
+        if path.name == "attempts":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(path, **options)
 
-    monkeypatch.setattr("bench.cost.remember", full)
+    monkeypatch.setattr(Path, "unlink", broken)
     (result,) = run_cells(job_in(tmp_path, data_dir), tiny_cell(epochs=1)).results
     assert result.outcome == "done"
     assert "the record is written" in capsys.readouterr().err

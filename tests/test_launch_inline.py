@@ -23,10 +23,11 @@ from bench.launch import LaunchOptions, Outcome, claim, inline
 from bench.launch.claim import acquire
 from bench.launch.display import Bars, Lines, Silent, display
 from bench.launch.one import Job, Work, run_one, works
-from bench.launch.progress import Reporter, describe, duration, read, time_left
+from bench.launch.progress import Reporter, describe, read, time_left
 from bench.launch.remaining import Remaining
 from bench.plan import Cell
 from bench.records.store import Store
+from bench.words import duration
 from tests.fake_runner import make_cell, score_after
 
 HERE = Path(__file__).parent

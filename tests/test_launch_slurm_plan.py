@@ -18,17 +18,18 @@ from hypothesis import strategies as st
 
 from bench import cli, cost
 from bench.errors import SetupError, UsageError
-from bench.launch import resources, slurm, status
+from bench.launch import slurm, status
 from bench.launch.claim import acquire
 from bench.launch.one import Job, Work, run_one
 from bench.launch.options import LaunchOptions
-from bench.launch.resources import Needs
-from bench.launch.slurm import element, manifest, profile, queue, sbatch
+from bench.launch.slurm import element, manifest, needs, profile, queue, sbatch
 from bench.launch.slurm.array import Array, arrays, share
 from bench.launch.slurm.element import CellJob
+from bench.launch.slurm.needs import Needs
 from bench.plan import Cell
 from bench.records.store import Store
 from tests.fake_runner import make_cell
+from tests.record_factory import make_record
 from tests.test_launch_inline import job_in
 
 SMALL, LARGE = Needs(0, 2, 4, 15), Needs(1, 8, 32, 240)
@@ -79,33 +80,30 @@ def test_short_cells_are_packed_and_long_ones_are_not():
 @pytest.mark.parametrize("profile_", ["quick", "published"])
 def test_what_a_cell_is_given(tmp_path, profile_):
     cell = Cell("cifar100", "vanilla", "swin_base", profile=profile_)
-    need = resources.needs(cell, cost.measured(Store(tmp_path)))
-    assert need.minutes in resources.LADDER
+    need = needs.needs_of(cell, cost.measured(Store(tmp_path), [cell]))
+    assert need.minutes in needs.LADDER
     assert need.minutes > 10  # or submitit takes every signal for a timeout
     assert need.gpus == (profile_ == "published")
 
 
 def test_a_limit_has_a_floor_per_step_and_knows_what_stage_1_costs():
     """psicov has batches of one: its time is that of launches, and of MoNA's source batches of sixteen."""
-    minutes = {m: resources.needs(Cell("psicov", m, "swin_base"), []).minutes for m in ("vanilla", "orca", "mona")}
+    minutes = {m: needs.needs_of(Cell("psicov", m, "swin_base"), []).minutes for m in ("vanilla", "orca", "mona")}
     assert minutes["vanilla"] < minutes["mona"]
     assert minutes["mona"] > 1.3 * 60
     steps = 10 * 3356  # epochs and training samples: at least 20 ms each, with safety
-    assert minutes["vanilla"] >= steps * 0.02 * resources.SAFETY / 60
+    assert minutes["vanilla"] >= steps * 0.02 * needs.SAFETY / 60
 
 
 def test_a_measured_time_replaces_the_estimate(tmp_path):
     cell = Cell("advection", "vanilla", "roberta_base")
-    speed = {
-        "device": "gpu", "task": "advection", "method": "vanilla", "backbone": "roberta_base", "profile": "published",
-        "epochs": 100, "train": 9000, "seconds_stage1": 0.0, "seconds_stage2": 3000.0, "seconds_other": 0.0,
-        "host_only": False,
-    }  # fmt: skip
-    (tmp_path / "work" / "speeds").mkdir(parents=True)
-    (tmp_path / "work" / "speeds" / "x.json").write_text(json.dumps(speed))
-    assert (
-        resources.needs(cell, cost.measured(Store(tmp_path))).minutes == 120
-    )  # twice 50 minutes, rounded up to a step
+    record = make_record(task="advection", method="vanilla", backbone="roberta_base", profile="published")
+    record |= {"device": "gpu", "driver": "580", "data": {"sizes": {"train": 9000}}}
+    record |= {"seconds_stage1": 0.0, "seconds_stage2": 3000.0, "seconds_total": 3000.0}
+    record["settings"]["trainer.epochs"] = 100
+    Store(tmp_path).write(record)
+    known = cost.measured(Store(tmp_path), [cell])
+    assert needs.needs_of(cell, known).minutes == 120  # twice 50 minutes, rounded up to a step
 
 
 def test_a_profile_and_the_command_line_over_it(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench import cost, faults, machine, plan, registry
+from bench import faults, machine, plan, registry
 from bench.analysis.observe import Observer, decided
 from bench.analysis.summary import NAMES
 from bench.backbones import BACKBONES
@@ -315,12 +315,11 @@ def _forget_earlier_attempts(store: Store, draft: Record) -> None:
 
 
 def _conclude(record: Record, store: Store, work: Path) -> None:
-    """Keep a finished cell's speed and remove what it no longer needs; its claim is the launcher's.
+    """Remove what a finished cell no longer needs; its claim is the launcher's.
 
     The record is written: nothing that goes wrong here may say otherwise.
     """
     try:
-        cost.remember(record, store)
         for path in Checkpoints(work).files():
             path.unlink(missing_ok=True)
         (work / "attempts").unlink(missing_ok=True)

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; exit code 1 if anything is broken."""
+    from bench import leftovers
     from bench.doctor import examine
-    from bench.launch import leftovers
     from bench.records.store import Store
 
     if args.clean:

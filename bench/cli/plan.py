@@ -15,7 +15,7 @@ from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
 from bench.plan import Planned, plan, to_run
 from bench.records.store import Problem, Store
-from bench.words import counted, say
+from bench.words import counted, duration, say
 
 SHOWN = 40
 """Cells printed one by one; larger plans are summed up (--json has them all)."""
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
-    from bench.cost import human, of_plan
+    from bench.cost import of_plan
 
     store = Store(args.results_dir)
     chosen, extra, options = chosen_cells(args), runtime(args), launch_options(args)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     for item in planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
         seconds = cost.by_cell.get(item.cell.id)
-        about = f", about {human(seconds)}" if seconds is not None else ""
+        about = f", about {duration(seconds)}" if seconds is not None else ""
         say(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}{about}){stale}")
     if len(planned) > SHOWN:
         say(f"  … and {len(planned) - SHOWN} more (--json lists all)")

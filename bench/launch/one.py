@@ -15,11 +15,12 @@ from typing import Any
 
 from bench import faults
 from bench.launch.claim import Claim, ClaimLost, Held, acquire, replace_quickly
-from bench.launch.progress import Progress, Reporter, duration
+from bench.launch.progress import Progress, Reporter
 from bench.launch.stage import staged
 from bench.plan import Cell, Places
 from bench.records.record import Record
 from bench.records.store import Store
+from bench.words import duration
 
 RUNNER = "bench.cell.story"
 """Module with `run` and `failure_record`; tests put a quick one in its place."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.launch.claim import replace_quickly
+from bench.words import duration
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Called by a cell every few seconds with `stage`, and what of `epoch`, `epochs`, `done`, `seconds`, ... there is."""
@@ -87,11 +88,3 @@ def describe(event: Mapping[str, Any], expected: float | None = None) -> str:
         whole = expected is not None or event.get("stage") == "stage2"
         parts.append(f"{duration(left)} left" + ("" if whole else " of this phase"))
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2.5 h`, `4.1 d`."""
-    for unit, size in (("d", 86400.0), ("h", 3600.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

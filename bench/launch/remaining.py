@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench.launch.progress import duration, time_left
+from bench.launch.progress import time_left
 from bench.plan import Cell
-from bench.words import counted
+from bench.words import counted, duration
 
 
 class Remaining:

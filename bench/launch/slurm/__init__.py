@@ -21,11 +21,11 @@ from bench.errors import SetupError, UsageError
 from bench.launch import Outcome
 from bench.launch.one import Job, Result, Work, ended
 from bench.launch.options import LaunchOptions
-from bench.launch.resources import Needs, needs
 from bench.launch.slurm import manifest, profile, queue, sbatch
 from bench.launch.slurm.array import Array, arrays
 from bench.launch.slurm.element import CellJob
 from bench.launch.slurm.manifest import Manifest
+from bench.launch.slurm.needs import Needs, needs_of
 from bench.launch.slurm.profile import SlurmOptions
 from bench.plan import Cell
 from bench.words import counted, say
@@ -52,7 +52,7 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
     gpu, cpu = (profile.options_for(kind, tables, options) for kind in (True, False))
     grouped: dict[Needs, list[Work]] = {}
     estimates: dict[tuple[Any, ...], Needs] = {}
-    speeds = cost.measured(job.store)
+    speeds = cost.measured(job.store, [work.cell for work in todo])
     for work in todo:
         cell = work.cell
         kind = (cell.task, cell.method, cell.backbone, cell.profile, cell.overrides)
@@ -73,7 +73,7 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
 
 
 def _needs(cell: Cell, speeds: Sequence[cost.Speed], job: Job) -> Needs:
-    need = needs(cell, speeds)
+    need = needs_of(cell, speeds)
     return replace(need, gpus=0) if job.on_cpu else need
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.launch.one import Work
-from bench.launch.resources import Needs
+from bench.launch.slurm.needs import Needs
 
 OVERHEAD_MINUTES = 5
 """Starting Python, reading data, and the minute by which Slurm may send its signal early."""

@@ -52,7 +52,7 @@ def step_up(minutes: float) -> int:
     return next((step for step in LADDER if step >= minutes), LADDER[-1])
 
 
-def needs(cell: Cell, speeds: Sequence[cost.Speed]) -> Needs:
+def needs_of(cell: Cell, speeds: Sequence[cost.Speed]) -> Needs:
     """What this cell should be given. Quick and tiny cells run on a CPU, published ones on one GPU."""
     if cell.profile in ("quick", "tiny"):
         return Needs(0, 2, 4, step_up(_measured(cell, speeds) or LADDER[0]))
