@@ -31,6 +31,7 @@ from scipy import stats
 
 from bench.report.observations import SCORES, oriented_values
 from bench.studies.study import Rule
+from bench.words import counted
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 
@@ -85,7 +86,7 @@ def judge(rule: Rule, estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return UNDECIDED, "no run has a value for all arms of this rule"
     if estimate.n < rule.least:
-        return UNDECIDED, f"{estimate.n} unit{'s' if estimate.n > 1 else ''}, the rule asks for {rule.least}"
+        return UNDECIDED, f"{counted(estimate.n, 'unit')}, the rule asks for {rule.least}"
     if estimate.low is None or estimate.high is None:
         return UNDECIDED, "no interval: too few runs to see a spread"
     low, high, margin = estimate.low, estimate.high, rule.margin

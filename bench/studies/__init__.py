@@ -15,6 +15,7 @@ from bench import standins as data
 from bench.plan import Cell, Selection
 from bench.records.record import Record
 from bench.studies.study import Arm, Rule, Size, Study, read, where
+from bench.words import counted
 
 Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...]]
 """What a cell computes, wherever its data and weights come from: task, method, seed, profile, protocol, overrides."""
@@ -136,8 +137,8 @@ def _size(study: Study, size: str) -> str:
     keys: set[Key] = set().union(*arms_of(study, size).values())
     where = ", ".join((*chosen.tasks, *(f"suite {suite}" for suite in chosen.suites)))
     changed = "".join(f", {key}={value}" for key, value in chosen.set)
-    seeds = f"{len(chosen.seeds)} seed{'s' if len(chosen.seeds) > 1 else ''}"
-    return f"{len(keys)} cells ({where}; {seeds}; {chosen.profile} profile{changed}). {chosen.cost}"
+    seeds = counted(len(chosen.seeds), "seed")
+    return f"{counted(len(keys), 'cell')} ({where}; {seeds}; {chosen.profile} profile{changed}). {chosen.cost}"
 
 
 def _rule(rule: Rule) -> str:

@@ -19,6 +19,7 @@ from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, to_frame
 from bench.report.tables import comparison, provenance, published
 from bench.report.tables import scores as tables
+from bench.words import counted
 
 CurvesOf = Callable[[Record], Mapping[str, Any]]
 GENERATED = (
@@ -69,21 +70,17 @@ def _summary(shown: pd.DataFrame, parts: Sequence[Panel], problems: Sequence[Pro
         return Section("At a glance", (Text(text), *_unreadable(problems)))
     counts = shown["status"].value_counts()
     said = ", ".join(f"{n} {tables.WORDS.get(str(status), str(status))}" for status, n in counts.items())
-    sizes = [_count(shown[column].nunique(), column) for column in ("task", "method", "seed")]
-    first = f"{_count(len(shown), 'record')}: {said}. {', '.join(sizes)}."
+    sizes = [counted(shown[column].nunique(), column) for column in ("task", "method", "seed")]
+    first = f"{counted(len(shown), 'record')}: {said}. {', '.join(sizes)}."
     lines = [Text(first), *_unreadable(problems)]
     lines += [Text(f"**{heading(panel)}.** {comparison.verdict(panel)}") for panel in parts]
     return Section("At a glance", tuple(lines))
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def _unreadable(problems: Sequence[Problem]) -> list[Block]:
     if not problems:
         return []
-    return [Text(f"**{_count(len(problems), 'file')} could not be read (in no table)**: see Unreadable records.")]
+    return [Text(f"**{counted(len(problems), 'file')} could not be read (in no table)**: see Unreadable records.")]
 
 
 def _panel(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:

@@ -34,6 +34,7 @@ from bench.report.tables import provenance
 from bench.report.tables import scores as tables
 from bench.report.verdict import SUPPORTED, Estimate, Verdict, decide
 from bench.studies.study import Study
+from bench.words import counted
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _verdicts(study: Study, part: Part, panel: Panel) -> Section:
 def _sentence(found: Sequence[Verdict]) -> Text:
     counts = collections.Counter(v.outcome for v in found)
     said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-    return Text(f"{len(found)} statement{'s' if len(found) != 1 else ''}: {said}. They hold for the tasks below only.")
+    return Text(f"{counted(len(found), 'statement')}: {said}. They hold for the tasks below only.")
 
 
 def verdict_table(panel: Panel, found: Sequence[Verdict]) -> Table:

@@ -9,6 +9,7 @@ import numpy as np
 from bench.report.document.table import Cell, Column, Table
 from bench.report.frame import Panel
 from bench.report.statistics import friedman, paired, ranks
+from bench.words import counted
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,7 @@ def verdict(panel: Panel) -> str:
     order = np.argsort(average, kind="stable")
     leaders = [m.rows[i] for i in order if average[i] == average[order[0]]]
     rest = [f"{m.rows[i]} {average[i]:.2f}" for i in order if m.rows[i] not in leaders]
-    n = len(m.tasks)
-    over = f"over {n} task{'s' if n > 1 else ''}"
-    text = f"Best average rank {over}: {', '.join(leaders)} ({average[order[0]]:.2f})"
+    text = f"Best average rank over {counted(len(m.tasks), 'task')}: {', '.join(leaders)} ({average[order[0]]:.2f})"
     text += f"; then {', '.join(rest)}. " if rest else ". "
     everywhere = matrix(panel, common=False)
     found = paired(m.rows, everywhere.scores, everywhere.higher)
@@ -80,7 +79,7 @@ def verdict(panel: Panel) -> str:
         return text + f"Told apart at 5 % (Wilcoxon, Holm): {'; '.join(said)}."
     most = max(p.n for p in found)
     floor = min(p.smallest for p in found)
-    reason = f": with {most} task{'s' if most > 1 else ''} no p below {floor:.3g} is possible" if floor > 0.05 else ""
+    reason = f": with {counted(most, 'task')} no p below {floor:.3g} is possible" if floor > 0.05 else ""
     return text + f"No two methods can be told apart at 5 % (Wilcoxon over tasks, Holm){reason}."
 
 

@@ -14,6 +14,7 @@ from bench.report.document.table import Cell, Column, Table, decimals, number, w
 from bench.report.frame import Catalogue, Panel
 from bench.report.statistics import ranks, summarise, win_rate
 from bench.report.tables.comparison import matrix
+from bench.words import counted
 
 WORDS = {
     "failed": "failed",
@@ -195,7 +196,7 @@ def _over_tasks(panel: Panel) -> tuple[list[list[Cell]], str]:
         cells = [Cell(number(v, places), float(v), n=len(m.tasks), records=i) for v, i in zip(values, ids, strict=True)]
         columns.append([Cell(), *with_best(cells, higher)])
     left_out = [t for t in panel.tasks if t not in m.tasks]
-    note = f"Average rank and win rate over {len(m.tasks)} task{'s' if len(m.tasks) > 1 else ''}"
+    note = f"Average rank and win rate over {counted(len(m.tasks), 'task')}"
     note += f" (without {', '.join(left_out)}, not run with every method)" if left_out else ""
     return columns, note + "; ties share, and a cell without a score ranks behind all scores."
 
