@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.contract import Data, Request, Task
-from tasks.files.manifest import CITATION, LICENCE, MORE_METRICS, NO_VALIDATION, official
+from tasks.contract import Data, Request
+from tasks.files.manifest import official
+from tasks.pde import Pairs, pde
+from tasks.recipe import published
 
 FILE = official("2D_DarcyFlow_beta0.1_Train.hdf5", about="1.3 GB")
+PAIRS = Pairs("darcy", "xy", points=64, stored=128, frames=1, inputs=(0,), targets=(1,), constants={"beta": 0.1})
 
 
 def read(request: Request) -> Data:
@@ -15,10 +18,9 @@ def read(request: Request) -> Data:
 
     `strict` standardises inputs and decodes predictions (one mean and deviation each): u is of order 0.02.
     """
-    from tasks.files.pairs import Pairs, read_pairs
+    from tasks.files.pairs import cut, load
 
-    spec = Pairs("darcy", "xy", points=64, stored=128, frames=1, inputs=(0,), targets=(1,), constants={"beta": 0.1})
-    return read_pairs(request, FILE, spec, standardise=request.protocol == "strict")
+    return cut(request, PAIRS, load(request, FILE, PAIRS), standardise=request.protocol == "strict")
 
 
 def generate(root: Path, *, samples: int, nx: int) -> None:
@@ -28,42 +30,13 @@ def generate(root: Path, *, samples: int, nx: int) -> None:
     darcy_pdebench.generate(root / FILE.path, samples=samples, nx=nx)
 
 
-TASK = Task(
+TASK = pde(
     name="darcy_pdebench",
     title="PDEBench Darcy flow (beta 0.1)",
+    file=FILE,
+    pairs=PAIRS,
     suites=("pdebench", "quick"),
-    kind="dense",
-    input_shape=(1, 64, 64),
-    output_shape=(1, 64, 64),
-    loss="nrmse",
-    metric="nrmse",
-    more_metrics=MORE_METRICS,
-    trivial="mean",
-    backbone="swin_base",
-    splits={"train": 8100, "val": 900, "test": 1000},
-    split_policy="pdebench-first10: the first 10 % are test; a seeded 10 % of the rest is validation (strict)",
-    files=(FILE,),
-    recipe={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 1e-4,
-        "trainer.weight_decay": 1e-5,
-        "trainer.batch_size": 4,
-        "trainer.epochs": 100,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 200,
-        "trainer.eval_batch_size": 100,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.lr": 1e-3,
-        "trainer.batch_size": 16,
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 1,
-        "trainer.decay_epochs": 6,
-        "stage1.epochs": 3,
-        "stage1.max_samples": 32,
-    },
+    recipe=published(opt="adamw", lr=1e-4, wd=1e-5, batch=4, epochs=100, warmup=5, decay=200, eval_batch=100),
     sizes={
         "published": {"samples": 300, "nx": 64},
         "quick": {"samples": 200, "nx": 32},
@@ -71,9 +44,7 @@ TASK = Task(
     },
     read=read,
     generate=generate,
-    licence=LICENCE,
-    citation=CITATION,
-    source="PDEBench on DaRUS; the stand-in is the discrete steady state for the same family of coefficients",
+    stand_in="is the discrete steady state for the same family of coefficients",
     defects=(
         "Official targets for small beta are no steady states: they are the frame at t = 1.75 of a relaxation from an "
         "undisclosed random state. Distance from the steady state in emulations at beta 0.1: mean 0.15 to 0.30, median "
@@ -81,6 +52,5 @@ TASK = Task(
         "The reference thresholds the coefficient at each batch's mean, so the 200 samples of a batch are coupled.",
         "Coefficients are not those of FNO's Darcy data (task darcy_nb360).",
         "The solution is zero one half cell outside the grid (ghost cells), not on its edge.",
-        NO_VALIDATION,
     ),
 )

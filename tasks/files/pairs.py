@@ -1,15 +1,15 @@
 """From a PDEBench file to a task: one frame in, one frame out, decimated, cached, cut into splits, with notes.
 
-`Pairs` says what a task takes from its file. `load` reads it (or the cached copy), `cut` makes the splits; a task whose
+`tasks.pde.Pairs` says what a task takes from its file. `load` reads it (or the cached copy), `cut` makes the splits; a task whose
 published code normalises does so between the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,37 +17,15 @@ from tasks.contract import ArraySplit, Data, DataError, File, Request
 from tasks.files.copies import copy_of, keep_copy, read_copy
 from tasks.files.hdf5 import GET_AGAIN
 from tasks.files.locate import find
-from tasks.files.pdebench import Header, Layout, read_frames, read_header
+from tasks.files.pdebench import Header, read_frames, read_header
 from tasks.files.splits import indices_hash, split
+
+if TYPE_CHECKING:
+    from tasks.pde import Pairs
 
 OPTIONS = ("allow_stale",)
 FEWEST = 5
 """Fewest samples that can be split."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What a task takes from a file: which arrays at which times, and who is tested on."""
-
-    layout: Layout
-    axes: str
-    """Spatial axes in the order in which the family stores them: `x`, `xy` or `yx`. Kept as they are."""
-    points: int
-    """Points per axis after the published decimation."""
-    frames: int
-    """Frames of the official file; frame numbers below count these."""
-    stored: int | None = None
-    """Points per axis of the official file, where it has more than `points`."""
-    inputs: tuple[int, ...] = (0,)
-    targets: tuple[int, ...] = (0,)
-    """Channels: fields of a CFD file, last axis of a grouped file; in a Darcy file 0 is coefficient, 1 solution."""
-    paper_train: int = 0
-    """Frame that published code trains on."""
-    paper_test: int = 0
-    """Frame that published code scores; differs from `paper_train` by accident in several tasks."""
-    policy: str = "pdebench-first10"
-    constants: Mapping[str, float] = field(default_factory=dict)
-    """Coefficients that the file must have, by lower-case name."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +39,6 @@ class Loaded:
     """(n, K, *space) float32; the same array as `y_train` unless the protocol has two target frames."""
     header: Header
     notes: dict[str, Any]
-
-
-def read_pairs(request: Request, file: File, spec: Pairs, standardise: bool = False) -> Data:
-    """The task's data, straight: `load`, then `cut`."""
-    return cut(request, spec, load(request, file, spec), standardise)
 
 
 def load(request: Request, file: File, spec: Pairs) -> Loaded:
