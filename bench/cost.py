@@ -152,7 +152,8 @@ def estimate(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:
 
 def _on_one_device(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:
     exact = {(s.task, s.method, s.backbone, s.profile): s for s in speeds}
-    near = {(s.task, s.backbone, s.profile): s for s in speeds}
+    # A method without a stage 2 says nothing of the others.
+    near = {(s.task, s.backbone, s.profile): s for s in speeds if s.seconds_stage2 > 0}
     found = 0
     by_cell: dict[str, float] = {}
     for cell in cells:

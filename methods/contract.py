@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +74,8 @@ class Context(Protocol):
     batch_size: int
     device: torch.device
     train_size: int
+    val_size: int
+    """0 where there is no validation split (`paper`)."""
 
     def labels(self) -> np.ndarray:
         """(n,) class labels of the training split; k-means clusters (k = 10) of the targets where there are none."""
@@ -83,8 +85,18 @@ class Context(Protocol):
         """Training samples at `index`, on the device, augmented as in training."""
         ...
 
+    def plain(self, split: Literal["train", "val"], index: np.ndarray) -> TorchBatch:
+        """Samples at `index` of the training or the validation split, on the device, not augmented.
+
+        Validation is there to choose by, as epochs of stage 2 are chosen, and never to fit on."""
+        ...
+
     def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
         """The task's loss: a scalar, the mean over the batch."""
+        ...
+
+    def raw(self, target: torch.Tensor) -> torch.Tensor:
+        """A dense target in the units of the model's own output, of which `loss` and scores make physical ones."""
         ...
 
     def rng(self, name: str) -> np.random.Generator:
@@ -109,6 +121,10 @@ class Context(Protocol):
         yields is handed to `gradient`, and one optimiser step follows each. `lr_at(epoch)` scales `lr` (default 1).
         A later call resumes where a killed one stopped; calls must come in the same order with the same names.
         """
+        ...
+
+    def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:
+        """A stage 1 without steps: `work()` sets the model and returns scalars to log. After a kill it is done again."""
         ...
 
 
@@ -142,7 +158,7 @@ class Method:
         return epochs, epochs
 
     def trainable(self, model: TargetModel) -> Iterable[nn.Parameter]:
-        """The parameters that stage 2 moves; by default all of them."""
+        """The parameters that stage 2 moves; by default all of them. None: there is no stage 2."""
         return model.parameters()  # type: ignore[attr-defined]
 
     def loss(self, context: Context, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:

@@ -19,13 +19,14 @@ from methods.linear import Linear
 from methods.lp_ft import LpFt
 from methods.mona import Mona
 from methods.orca import Orca
+from methods.ridge import Ridge
 from methods.scratch import Scratch
 from methods.small_networks import SpectralConv
 from methods.small_supervised import SmallSupervised
 from methods.vanilla import Vanilla
 from tests.fake_context import TinyModel, fake_context
 
-METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, Orca, Mona, SmallSupervised]
+METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, Orca, Mona, SmallSupervised, Ridge]
 
 
 def names(model: TinyModel, method: Method) -> set[str]:
@@ -75,8 +76,8 @@ def test_linear_moves_nothing_of_the_encoder():
     assert moved and not any(name.startswith("encoder.") for name in moved)
 
 
-def test_only_scratch_and_the_small_network_start_from_random_weights():
-    assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised"]
+def test_only_scratch_the_small_network_and_ridge_use_no_pretrained_weights():
+    assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised", "ridge"]
     assert [kind.name for kind in METHODS if kind.needs_source] == ["orca", "mona"]
 
 

@@ -110,6 +110,18 @@ def test_a_score_equal_to_the_trivial_one_does_not_beat_it():
     )
 
 
+@pytest.mark.parametrize(("higher", "scores"), [(False, (0.2, 0.3, 0.1)), (True, (0.2, 0.1, 0.3))])
+def test_ridge_is_the_first_method_and_marks_what_does_not_beat_it(higher, scores):
+    trivial = {"name": "mean", "score": 0.0 if higher else 1.0, "metrics": {}}
+    same = {"higher_is_better": higher, "trivial": trivial}
+    methods = dict(zip(("ridge", "vanilla", "mona"), scores, strict=True)) | {"orca": scores[0]}
+    table = tables.scores(one_panel([make_record(**same, method=m, score=v) for m, v in methods.items()]), CATALOGUE)
+    assert [name for name, _ in table.rows] == [tables.TRIVIAL, "ridge", "vanilla", "orca", "mona"]
+    marked = {m: table.cell(m, "advection").marks for m in methods}
+    assert marked == {"ridge": (), "vanilla": ("floor",), "mona": (), "orca": ("floor",)}
+    assert any("ridge regression" in line for line in table.legend())
+
+
 def test_best_follows_the_direction_side_by_side(panel):
     table = tables.scores(panel, CATALOGUE)
     assert [c.higher_is_better for c in table.columns[:3]] == [False, False, True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class CellContext:
         self.stage1 = settings.stage1
         self.lr = settings.trainer.lr
         self.batch_size = settings.trainer.batch_size
-        self.train_size = len(train)
+        self.train_size, self.val_size = len(train), 0 if data.val is None else len(data.val)
         self._data, self._train, self._source, self._seed = data, train, source, seed
         self._loss, self._trainer, self._precision = loss, trainer, precision
         self.memory = trainer.memory if trainer is not None else Memory(retry=False)
@@ -45,6 +45,7 @@ class CellContext:
             shift, scale = (torch.as_tensor(np.asarray(a), dtype=torch.float32, device=device) for a in data.decode)
             self._decode = (shift, scale)
         self._labels: np.ndarray | None = None
+        self._val: Loader | None = None
 
     @property
     def source(self) -> Source:
@@ -64,6 +65,20 @@ class CellContext:
         """Training samples at `index`, augmented by a seed that depends on the indices alone."""
         seed = torch_seed(self._seed, "batch", *map(int, index[:4]), len(index))
         return self._train.get(np.asarray(index), seed)
+
+    def plain(self, split: Literal["train", "val"], index: np.ndarray) -> TorchBatch:
+        """Samples at `index` of training or validation, not augmented."""
+        if split == "val" and self._val is None:
+            if self._data.val is None:
+                raise MethodError("there is no validation split under this protocol: val_size is 0")
+            self._val = Loader(self._data.val, self.device)
+        loader = self._train if split == "train" else self._val
+        assert loader is not None
+        return loader.get(np.asarray(index), None)
+
+    def raw(self, target: torch.Tensor) -> torch.Tensor:
+        """A target in the units of the model's raw output: the inverse of `physical`."""
+        return target if self._decode is None else (target - self._decode[0]) / self._decode[1]
 
     def physical(self, output: torch.Tensor) -> torch.Tensor:
         """The model's raw output in the units of the target."""
@@ -96,6 +111,10 @@ class CellContext:
         self._trainer.fit(
             name, parameters, gradient, stage="stage1", epochs=epochs, lr=lr, lr_at=factor, epoch_batches=epoch_batches
         )
+
+    def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:
+        """A stage 1 without steps; see `methods.contract.Context.solve`."""
+        self._trainer.solve(name, work)
 
 
 def cluster_targets(split: Split, seed: int) -> np.ndarray:

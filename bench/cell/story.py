@@ -110,7 +110,8 @@ def _run(cell: Cell, places: Places, runtime: Mapping[str, Any], draft: Record, 
         if method.needs_source or any(getattr(wanted, name) for name in NAMES):
             source = _source(cell, config, places, model_of_body.to(device), device, draft)
     else:
-        target, draft["weights"] = own, "random: a model of the method's own"
+        trained = any(True for _ in own.parameters())
+        target, draft["weights"] = own, "random: a model of the method's own" if trained else "none: a closed form"
     target.to(device)
     draft["parameters"] = _parameters(target)
 
@@ -212,9 +213,13 @@ def _finetune(
     # Not on resume: the weights are then those of the checkpoint, no longer the ones stage 2 began with.
     if observer.due(0) and trainer.state.steps["stage2"] == 0:
         observer.observe(0, context.model.encoder)
+    moved = list(method.trainable(context.model))
+    if not moved:
+        after_epoch(0, {})  # stage 1 was all, and validation says how good that is
+        return
     trainer.fit(
         "stage2",
-        method.trainable(context.model),
+        moved,
         gradient,
         stage="stage2",
         epochs=settings_.epochs,

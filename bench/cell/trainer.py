@@ -137,6 +137,15 @@ class Trainer:
         for parameter in moving:
             parameter.grad = None
 
+    def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:
+        """A stage 1 without steps: its time and its scalars are booked, and nothing is saved."""
+        clock = time.perf_counter()
+        found = work()
+        seconds = time.perf_counter() - clock
+        self.state.seconds["stage1"] += seconds
+        row = {"phase": name, "epoch": 1, "steps": 0, "seconds": seconds, "lr": 0.0, **found}
+        self.state.curves["stage1"].append(row)
+
     def _epoch(
         self, stage: str, span: Span, groups: Iterator[Group], optimizer: torch.optim.Optimizer,
         moving: list[nn.Parameter], gradient: Gradient, lr_now: Callable[[], float], elapsed: Elapsed,

@@ -30,7 +30,9 @@ KEPT = (*NAMES, *METRIC, *SCORES, *COSTS, "device", "weights")
 READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "retries", "sidecars"})
 """Keys of a record that reports read."""
 GROUP = ["profile", "protocol", "origin"]
-METHOD_ORDER = ("scratch", "linear", "frozen", "vanilla", "embedder_warmup", "lp_ft", "orca", "mona")
+FLOOR = "ridge"
+"""The method that stands beside the trivial predictor: a linear map that no other should lose to."""
+METHOD_ORDER = (FLOOR, "scratch", "linear", "frozen", "vanilla", "embedder_warmup", "lp_ft", "orca", "mona")
 """From no transfer to the most elaborate; other methods follow by name."""
 
 

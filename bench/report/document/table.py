@@ -15,6 +15,7 @@ from bench.csvs import inert
 ARROWS = {True: "↑", False: "↓", None: ""}
 MARKS: Mapping[str, tuple[str, str]] = {
     "trivial": ("†", "does not beat the trivial predictor"),
+    "floor": ("◊", "does not beat ridge regression on the raw input"),
     "partial": ("‡", "some seeds failed, as said in the cell; the mean is over the others"),
     "random": ("§", "the encoder started from random weights"),
     "recipe": ("¶", "run with settings that differ from the published recipe"),
@@ -24,6 +25,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
 """Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
 TEX_MARKS = {
     "†": r"$^{\dagger}$",
+    "◊": r"$^{\diamond}$",
     "‡": r"$^{\ddagger}$",
     "§": r"$^{\S}$",
     "¶": r"$^{\P}$",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.records.comparable import NOT_RECORDED
 from bench.report.document.table import Cell, Column, Table, decimals, number, with_best
-from bench.report.frame import Catalogue, Panel
+from bench.report.frame import FLOOR, Catalogue, Panel
 from bench.report.statistics import ranks, summarise, win_rate
 from bench.report.tables.comparison import matrix
 from bench.words import counted
@@ -160,6 +160,7 @@ def scores(panel: Panel, catalogue: Catalogue) -> Table:
         column = task_column(panel, task)
         places = decimals([*mean_scores(cells), float(cells["trivial"].mean())])
         rows = [score_cell(panel.of(row, task), "score", places) for row in panel.rows]
+        rows = _beside_the_floor(panel, rows, bool(column.higher_is_better))
         columns.append(column)
         content.append([_trivial_cell(panel, task, places), *with_best(rows, bool(column.higher_is_better))])
         names = cells["trivial_name"].dropna().unique()
@@ -179,6 +180,22 @@ def scores(panel: Panel, catalogue: Catalogue) -> Table:
     rows_out = tuple((label, tuple(col[i] for col in content)) for i, label in enumerate(labels))
     title = f"Scores, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin} data)"
     return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows_out, tuple(notes), (TRIVIAL,))
+
+
+def _beside_the_floor(panel: Panel, cells: list[Cell], higher_is_better: bool) -> list[Cell]:
+    """The cells of a task, one per row, with a mark where a method does not beat ridge on the same task."""
+    ridge = set(panel.cells.loc[panel.cells["method"] == FLOOR, "row"])
+    floors = [c.value for row, c in zip(panel.rows, cells, strict=True) if row in ridge and c.value is not None]
+    if not floors:
+        return cells
+    sign = 1 if higher_is_better else -1
+    floor = max(sign * value for value in floors)
+    return [
+        replace(cell, marks=(*cell.marks, "floor"))
+        if cell.value is not None and sign * cell.value <= floor and row not in ridge
+        else cell
+        for row, cell in zip(panel.rows, cells, strict=True)
+    ]
 
 
 def _over_tasks(panel: Panel) -> tuple[list[list[Cell]], str]:
