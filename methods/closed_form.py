@@ -47,25 +47,25 @@ class Path:
 
 def decompose(blocks: Blocks) -> Path:
     """The path of the regression on all samples of `blocks`, which is walked over three times."""
-    count, sums, known, totals = 0, 0.0, 0.0, 0.0
+    first = next(iter(blocks()))
+    sums, totals = torch.zeros_like(first[0][0]), torch.zeros_like(first[1][0])
+    count, known = 0, torch.zeros_like(totals)
     for x, t in blocks():
         count += len(x)
-        sums = sums + x.sum(0)
-        known = known + (~t.isnan()).sum(0)
-        totals = totals + t.nansum(0)
-    input_mean, target_mean = (
-        torch.as_tensor(sums / count),
-        torch.as_tensor(totals / torch.as_tensor(known).clamp_min(1)),
-    )
+        sums += x.sum(0)
+        known += (~t.isnan()).sum(0)
+        totals += t.nansum(0)
+    input_mean, target_mean = sums / count, totals / known.clamp_min(1)
 
     def centred() -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
         # A target that is not to be learned counts as the mean.
         return ((x - input_mean, (t - target_mean).nan_to_num(0.0)) for x, t in blocks())
 
     if len(input_mean) <= count:
-        gram, moments = 0.0, 0.0
+        gram, moments = sums.new_zeros(len(sums), len(sums)), sums.new_zeros(len(sums), len(totals))
         for x, t in centred():
-            gram, moments = gram + x.T @ x, moments + x.T @ t
+            gram.addmm_(x.T, x)
+            moments.addmm_(x.T, t)
         spectrum, basis = torch.linalg.eigh(gram)
         return Path(input_mean, target_mean, basis, spectrum.clamp_min(0), basis.T @ moments)
     inputs = torch.cat([x for x, _ in centred()])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from methods.closed_form import Path
+    from methods.closed_form import AffineMap, Path
 
 BLOCK = 4 << 20
 """Numbers of inputs or targets that are read at once."""
@@ -79,28 +79,29 @@ class Ridge(Method):
 
         from methods.closed_form import decompose
 
+        model: AffineMap = context.model  # type: ignore[assignment]  # what `build` returned
         first = context.plain("train", np.arange(1))
-        sizes = math.prod(first.x.shape[1:]), math.prod(context.model.output_shape)
+        sizes = math.prod(first.x.shape[1:]), math.prod(model.output_shape)
         rows = np.sort(context.rng("ridge").permutation(context.train_size)[: self._most(*sizes, context.train_size)])
-        reader = Reader.of(context, rows, max(1, BLOCK // max(sizes)))
+        reader = Reader.of(context, model, rows, max(1, BLOCK // max(sizes)))
         if context.val_size:
             path = decompose(lambda: reader.blocks(rows))
-            strength, error = self._choose(context, reader, path, "val", np.arange(context.val_size))
+            strength, error = self._choose(reader, path, "val", np.arange(context.val_size))
         else:
             held = context.rng("ridge-held").permutation(len(rows)) < len(rows) // 5
             part = decompose(lambda: reader.blocks(rows[~held]))
-            strength, error = self._choose(context, reader, part, "train", rows[held])
+            strength, error = self._choose(reader, part, "train", rows[held])
             path = decompose(lambda: reader.blocks(rows))
-        context.model.set(path, strength)
+        model.set(path, strength)
         return {"loss": error, "strength": strength, "samples": len(rows)}
 
     def _choose(
-        self, context: Context, reader: Reader, path: Path, split: Literal["train", "val"], rows: np.ndarray
+        self, reader: Reader, path: Path, split: Literal["train", "val"], rows: np.ndarray
     ) -> tuple[float, float]:
         """(strength, error) of the least error on `rows` of a split, the larger strength of equal ones."""
         errors = {}
         for strength in sorted(self.strengths, reverse=True):
-            context.model.set(path, strength)
+            reader.model.set(path, strength)
             total = sum(reader.error(batch) * len(batch.x) for batch in reader.walk(split, rows))
             errors[strength] = total / len(rows)
         best = min(errors, key=lambda strength: errors[strength])
@@ -127,19 +128,20 @@ class Reader:
     """The samples as the regression has them."""
 
     context: Context
+    model: AffineMap
     size: int
     """Samples per block."""
     binary: bool
     """Labels or a mask: all targets are 0 or 1."""
 
     @classmethod
-    def of(cls, context: Context, rows: np.ndarray, size: int) -> Reader:
+    def of(cls, context: Context, model: AffineMap, rows: np.ndarray, size: int) -> Reader:
         """A reader of blocks of `size`, which looks at the first ones to tell a mask from a field."""
-        reader = cls(context, size, False)
+        reader = cls(context, model, size, False)
         first = next(reader.walk("train", rows))
-        dense = context.model.kind == "dense"
+        dense = model.kind == "dense"
         binary = not dense or bool(((first.y == 0) | (first.y == 1)).all())
-        return cls(context, size, binary)
+        return cls(context, model, size, binary)
 
     def walk(self, split: Literal["train", "val"], rows: np.ndarray) -> Iterator[TorchBatch]:
         """The samples at `rows`, block by block."""
@@ -156,8 +158,8 @@ class Reader:
         import torch
 
         with torch.no_grad():
-            output = self.context.model(batch.x)
-            if self.context.model.kind == "dense" and not self.binary:
+            output = self.model(batch.x)
+            if self.model.kind == "dense" and not self.binary:
                 return float(self.context.loss(output, batch))
             return float((output - self._target(batch)).square().nanmean())
 
@@ -165,8 +167,8 @@ class Reader:
         import torch
         from torch.nn.functional import one_hot
 
-        if self.context.model.kind == "classes":
-            return 2.0 * one_hot(batch.y, self.context.model.output_shape[0]).double() - 1.0
+        if self.model.kind == "classes":
+            return 2.0 * one_hot(batch.y, self.model.output_shape[0]).double() - 1.0
         target = 2.0 * batch.y.double() - 1.0 if self.binary else self.context.raw(batch.y.double())
         if "ignore" in batch.extra:
             return target.masked_fill(batch.extra["ignore"].bool(), torch.nan)
