@@ -76,8 +76,8 @@ def test_the_error_is_the_fraction_of_wrong_answers():
 
 @pytest.mark.skipif(fashion_mnist.folder() is None, reason="dataset-fashion-mnist is not installed")
 def test_the_command_writes_weights_with_how_they_were_made(tmp_path, capsys, monkeypatch):
-    read = fashion_mnist.read
-    monkeypatch.setattr(fashion_mnist, "read", lambda folder: tuple(part[:300] for part in read(folder)))
+    parts = fashion_mnist.parts
+    monkeypatch.setattr(fashion_mnist, "parts", lambda folder: tuple(part[:300] for part in parts(folder)))
     output = tmp_path / "new" / "weights.safetensors"
     assert verb.run(parse("--epochs", "1", "--limit", "256", "--seed", "3", "--output", str(output))) == 0
     assert "test error" in capsys.readouterr().out

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         )
     output = args.output or shipped
     ensure_writable(output.parent, "folder", "--output")
-    x, y, x_test, y_test = fashion_mnist.read(args.data_dir)
+    x, y, x_test, y_test = fashion_mnist.parts(args.data_dir)
     recipe, started = Recipe(epochs=args.epochs, seed=args.seed), time.monotonic()
     chosen = slice(args.limit)
     mean, std = fashion_mnist.MEAN, fashion_mnist.STD

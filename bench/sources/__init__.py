@@ -1,9 +1,12 @@
-"""Labelled source data: samples of a backbone's own modality with class labels."""
+"""Labelled source data: samples of a backbone's own modality with class labels.
+
+A source is one file that ends in its `SOURCE`; its name stands in `bench.sources.load` and `bench.settings`.
+"""
 
 from typing import Any
 
-from bench.sources.arrays import SourceArrays
-from bench.sources.load import SOURCES, SourceSet, load_source
+from bench.sources.arrays import SourceArrays, SourceSet
+from bench.sources.load import SOURCES, load_source
 
 __all__ = ["SOURCES", "SourceArrays", "SourceData", "SourceSet", "load_source"]
 

@@ -1,12 +1,16 @@
-"""Labelled source data in memory: what every reader of this folder returns. Imports nothing heavy."""
+"""What every file of this folder declares, its `SOURCE`, and what its reader returns. Imports nothing heavy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from bench.backbones import Backbone
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,17 @@ class SourceArrays:
         import numpy as np
 
         return np.arange(self.train, len(self.x))
+
+
+@dataclass(frozen=True)
+class SourceSet:
+    """What a source data set is, where it comes from, and its reader."""
+
+    name: str
+    title: str
+    modality: Literal["vision", "text"]
+    licence: str
+    citation: str
+    missing: Callable[[Path], str | None]
+    """`missing(data_dir)`: None if it is here, else what to do. Looks at disk only."""
+    read: Callable[[Path, Backbone], SourceArrays]

@@ -7,10 +7,14 @@ import hashlib
 import struct
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from bench.backbones import Backbone
 from bench.errors import SetupError
+from bench.sources.arrays import SourceArrays, SourceSet
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
@@ -33,6 +37,8 @@ def folder(data_dir: Path | None = None) -> Path | None:
 
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of one gzipped idx file (format: LeCun, yann.lecun.com/exdb/mnist)."""
+    import numpy as np
+
     try:
         with gzip.open(path) as stream:
             raw = stream.read(MOST + 1)
@@ -50,13 +56,13 @@ def read_idx(path: Path) -> np.ndarray:
         ) from error
 
 
-def read(data_dir: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def parts(data_dir: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(train images (60000, 28, 28) uint8, train labels (60000,) int64, test images (10000, ...), test labels)."""
     place = folder(data_dir)
     if place is None:
         raise SetupError(MISSING)
     x, y, x_test, y_test = (read_idx(place / name) for name in FILES)
-    return x, y.astype(np.int64), x_test, y_test.astype(np.int64)
+    return x, y.astype("int64"), x_test, y_test.astype("int64")
 
 
 def checksum(data_dir: Path | None = None) -> str:
@@ -67,3 +73,28 @@ def checksum(data_dir: Path | None = None) -> str:
     for name in FILES:
         digest.update((place / name).read_bytes())
     return digest.hexdigest()
+
+
+def missing(data_dir: Path) -> str | None:
+    """What to install or where to put the files, unless they are here."""
+    return None if folder(data_dir) else MISSING
+
+
+def read(data_dir: Path, backbone: Backbone) -> SourceArrays:
+    """(70000, 1, 32, 32): the 28 px images centred in black, as for the pretraining of `swin_micro`."""
+    import numpy as np
+
+    x, y, x_test, y_test = parts(data_dir)
+    images = np.pad(np.concatenate([x, x_test]), ((0, 0), (2, 2), (2, 2)))[:, None]
+    return SourceArrays("fashion_mnist", images, np.concatenate([y, y_test]), CLASSES, len(x))
+
+
+SOURCE = SourceSet(
+    name="fashion_mnist",
+    title="Fashion-MNIST, 70,000 articles of clothing, 28 px",
+    modality="vision",
+    licence="MIT",
+    citation="Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, arXiv 1708.07747",
+    missing=missing,
+    read=read,
+)

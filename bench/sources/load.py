@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import SetupError, UsageError, unknown
-from bench.sources.arrays import SourceArrays
+from bench.sources import cifar10, digits, fashion_mnist, topics
+from bench.sources.arrays import SourceArrays, SourceSet
 
 if TYPE_CHECKING:
     from bench.backbones import Backbone
 
 Corrupt = Literal["none", "permuted_labels", "noise"]
-
-
-@dataclass(frozen=True)
-class SourceSet:
-    """What a source data set is, where it comes from, and its reader."""
-
-    name: str
-    title: str
-    modality: Literal["vision", "text"]
-    licence: str
-    citation: str
-    missing: Callable[[Path], str | None]
-    """`missing(data_dir)`: None if it is here, else what to do. Looks at disk only."""
-    read: Callable[[Path, Backbone], SourceArrays]
 
 
 def load_source(name: str, backbone: Backbone, data_dir: Path, corrupt: Corrupt, seed: int) -> SourceArrays:
@@ -107,96 +92,6 @@ def _fingerprint(arrays: SourceArrays) -> str:
     return digest.hexdigest()
 
 
-def _digits_missing(data_dir: Path) -> str | None:
-    here = importlib.util.find_spec("sklearn") is not None
-    return None if here else "source data digits comes with scikit-learn: pip install scikit-learn"
-
-
-def _digits(data_dir: Path, backbone: Backbone) -> SourceArrays:
-    from bench.sources.images import read_digits
-
-    return read_digits()
-
-
-def _fashion_missing(data_dir: Path) -> str | None:
-    from bench.sources.fashion_mnist import MISSING, folder
-
-    return None if folder(data_dir) else MISSING
-
-
-def _fashion(data_dir: Path, backbone: Backbone) -> SourceArrays:
-    from bench.sources.images import read_fashion_mnist
-
-    return read_fashion_mnist(data_dir)
-
-
-def _cifar_missing(data_dir: Path) -> str | None:
-    folder = data_dir / "cifar-10-batches-py"
-    if all((folder / name).is_file() for name in ("test_batch", *(f"data_batch_{i}" for i in range(1, 6)))):
-        return None
-    return (
-        "source data cifar10 is not here: get cifar-10-python.tar.gz (Krizhevsky, University of Toronto) and unpack it "
-        f"into {data_dir}, so that cifar-10-batches-py/ with its six batches lies there"
-    )
-
-
-def _cifar(data_dir: Path, backbone: Backbone) -> SourceArrays:
-    from bench.sources.images import read_cifar10
-
-    return read_cifar10(data_dir / "cifar-10-batches-py")
-
-
-def _topics_missing(data_dir: Path) -> str | None:
-    here = importlib.util.find_spec("pydoc_data") is not None
-    return (
-        None if here else "source data topics comes with Python: install the full standard library (pydoc_data.topics)"
-    )
-
-
-def _topics(data_dir: Path, backbone: Backbone) -> SourceArrays:
-    from bench.sources.topics import read_topics
-
-    return read_topics(backbone)
-
-
 SOURCES: dict[str, SourceSet] = {
-    s.name: s
-    for s in (
-        SourceSet(
-            "cifar10",
-            "CIFAR-10, 60,000 photographs, 32 px",
-            "vision",
-            "none stated",
-            "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
-            _cifar_missing,
-            _cifar,
-        ),
-        SourceSet(
-            "digits",
-            "1,797 handwritten digits, 8 px",
-            "vision",
-            "CC BY 4.0",
-            "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998; as in scikit-learn",
-            _digits_missing,
-            _digits,
-        ),
-        SourceSet(
-            "fashion_mnist",
-            "Fashion-MNIST, 70,000 articles of clothing, 28 px",
-            "vision",
-            "MIT",
-            "Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, arXiv 1708.07747",
-            _fashion_missing,
-            _fashion,
-        ),
-        SourceSet(
-            "topics",
-            "English text of the Python reference, labelled by topic",
-            "text",
-            "PSF-2.0",
-            "Python Software Foundation, The Python Language Reference, as in pydoc_data.topics",
-            _topics_missing,
-            _topics,
-        ),
-    )
+    module.SOURCE.name: module.SOURCE for module in (cifar10, digits, fashion_mnist, topics)
 }

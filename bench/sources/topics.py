@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.backbones import BACKBONES, Backbone
 from bench.errors import SetupError
-from bench.sources.arrays import SourceArrays
+from bench.sources.arrays import SourceArrays, SourceSet
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TOPICS, WINDOW, TEST_PART = 10, 32, 0.2
 """Number of classes; tokens per window, special tokens included; the last part of each topic that is for testing."""
@@ -37,19 +42,29 @@ def without_rules(text: str) -> str:
 
 def windows(ids: list[int], first: int, last: int, length: int) -> np.ndarray:
     """(n, length) disjoint windows of `ids`, each between the tokens `first` and `last`; the rest is dropped."""
+    import numpy as np
+
     inner = length - 2
     n = len(ids) // inner
     body = np.asarray(ids[: n * inner], np.int64).reshape(n, inner)
     return np.concatenate([np.full((n, 1), first), body, np.full((n, 1), last)], axis=1)
 
 
-def read_topics(backbone: Backbone) -> SourceArrays:
+def missing(data_dir: Path) -> str | None:
+    """What to do where Python came without its manual."""
+    if importlib.util.find_spec("pydoc_data") is not None:
+        return None
+    return "source data topics comes with Python: install the full standard library (pydoc_data.topics)"
+
+
+def read(data_dir: Path, backbone: Backbone) -> SourceArrays:
     """Windows of 32 token ids in the backbone's own vocabulary, labelled by topic; each topic's end is for testing.
 
     Without the backbone's files its weights are random, and any tokenizer is as good: that of `minilm` serves then.
     """
     from pydoc_data.topics import topics
 
+    import numpy as np
     from tokenizers import Tokenizer
 
     folder = backbone.files() or BACKBONES["minilm"].files()
@@ -72,3 +87,14 @@ def read_topics(backbone: Backbone) -> SourceArrays:
     parts = [*train, *test]
     labels = np.concatenate([np.full(len(part), i % len(names), np.int64) for i, part in enumerate(parts)])
     return SourceArrays("topics", np.concatenate(parts), labels, tuple(names), sum(map(len, train)))
+
+
+SOURCE = SourceSet(
+    name="topics",
+    title="English text of the Python reference, labelled by topic",
+    modality="text",
+    licence="PSF-2.0",
+    citation="Python Software Foundation, The Python Language Reference, as in pydoc_data.topics",
+    missing=missing,
+    read=read,
+)
