@@ -107,20 +107,22 @@ def test_discrepancy_bars_and_tables():
     made = figures(panel)["discrepancy"]
     assert made.data.query("task == 'ecg' and seed == 0")["unnormalised"].tolist() == pytest.approx([0.5, 0.5])
     table = analyses.discrepancy_table(panel)
-    assert table.cell("ecg: mona", "D").value == pytest.approx(0.525) and table.cell("ecg: mona", "D").n == 2
+    assert table.entry("ecg: mona", "D").value == pytest.approx(0.525) and table.entry("ecg: mona", "D").n == 2
     pairing = analyses.pairing_table(panel)
-    assert pairing.cell("advection: low", "mona").text == "zero" and pairing.cell("ecg: high", "vanilla").text == "two"
+    assert (
+        pairing.entry("advection: low", "mona").text == "zero" and pairing.entry("ecg: high", "vanilla").text == "two"
+    )
     similarity = analyses.similarity_table(panel)
-    assert similarity.cell("ecg: mona", "CKA").value == pytest.approx(0.8)
+    assert similarity.entry("ecg: mona", "CKA").value == pytest.approx(0.8)
     assert all(line for t in (table, pairing, similarity) for line in render.to_csv(t).splitlines())
 
 
 def test_probe_table_has_the_interval_of_one_seed_and_the_spread_of_several():
     one = analyses.probe_table(panel_of(*analysed(seeds=(0,))))
-    cell = one.cell("ecg: mona", "epoch 5")
+    cell = one.entry("ecg: mona", "epoch 5")
     assert cell.text == "17.0 [15.0, 19.0]" and (cell.low, cell.high, cell.n) == (15.0, 19.0, 1)
-    assert one.cell("ecg: mona", "pretrained").text == "11.0" and len(cell.records) == 1
-    two = analyses.probe_table(panel_of(*analysed())).cell("ecg: mona", "epoch 5")
+    assert one.entry("ecg: mona", "pretrained").text == "11.0" and len(cell.records) == 1
+    two = analyses.probe_table(panel_of(*analysed())).entry("ecg: mona", "epoch 5")
     assert two.text == "18.0 ± 1.4 (2)" and len(two.records) == 2
 
 
@@ -128,7 +130,9 @@ def test_probe_table_leaves_epochs_empty_that_a_cell_did_not_keep():
     kept = [make_record(method=m, analysis=make_analysis(epochs=e)) for m, e in (("mona", (0, 2)), ("orca", (0, 5)))]
     table = analyses.probe_table(panel_of(*kept))
     assert [c.title for c in table.columns] == ["pretrained", "epoch 0", "epoch 2", "epoch 5"]
-    assert table.cell("advection: mona", "epoch 5").text == "—" and table.cell("advection: orca", "epoch 5").value == 14
+    assert (
+        table.entry("advection: mona", "epoch 5").text == "—" and table.entry("advection: orca", "epoch 5").value == 14
+    )
 
 
 def test_movement_by_block_keeps_the_order_of_the_body():

@@ -13,7 +13,7 @@ from bench.records.store import Store
 from bench.report.document import table as render
 from bench.report.document.markdown import markdown
 from bench.report.document.page import Fold, Page, Section, Text
-from bench.report.document.table import Cell, Column, Table
+from bench.report.document.table import Column, Entry, Table
 from bench.report.document.write import write
 from bench.report.frame import Catalogue, panels, to_frame
 from bench.report.pages.build import build
@@ -142,7 +142,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 
 def test_two_blocks_of_one_name_are_refused():
-    table = Table("same", "t", "s", (Column("c"),), (("r", (Cell(),)),))
+    table = Table("same", "t", "s", (Column("c"),), (("r", (Entry(),)),))
     page = Page("t", (), (Section("s", (table, Fold("f", (table,)), Text("x"))),))
     with pytest.raises(ValueError, match="same"):
         page.tables()
@@ -188,13 +188,15 @@ def test_compare_follows_directions_and_pairs_cells():
     cells = {t.name: t for t in page.tables() if t.name.startswith("compare")}
     lower = next(t for t in cells.values() if "quick" in t.name)
     upper = next(t for t in cells.values() if "nas_bench" in t.name)
-    assert lower.cell("advection: vanilla", "B is").text == "worse"
-    assert lower.cell("advection: vanilla", "B − A").value == pytest.approx(0.1)
+    assert lower.entry("advection: vanilla", "B is").text == "worse"
+    assert lower.entry("advection: vanilla", "B − A").value == pytest.approx(0.1)
     from scipy import stats
 
     expected = stats.ttest_ind([0.2, 0.21, 0.22], [0.3, 0.31, 0.32], equal_var=False).pvalue
-    assert lower.cell("advection: vanilla", "p").value == pytest.approx(expected)
-    assert upper.cell("cifar100: vanilla", "B is").text == "better" and upper.cell("cifar100: vanilla", "p").text == "—"
+    assert lower.entry("advection: vanilla", "p").value == pytest.approx(expected)
+    assert (
+        upper.entry("cifar100: vanilla", "B is").text == "better" and upper.entry("cifar100: vanilla", "p").text == "—"
+    )
 
 
 def test_compare_says_what_cannot_be_compared():
@@ -229,7 +231,7 @@ AS_PUBLISHED = {
 
 def table_of(*records):
     (panel,) = panels(to_frame(records), CATALOGUE)
-    return published.table(panel, CATALOGUE)
+    return published.published_table(panel, CATALOGUE)
 
 
 @pytest.mark.parametrize("change", [{"protocol": "strict"}, {"origin": "generated"}, {"profile": "quick"}])
@@ -242,16 +244,16 @@ def test_published_numbers_stand_beside_nothing_else(change):
 def test_published_numbers_keep_their_source_and_empty_cells_stay_empty():
     table = table_of(make_record(**AS_PUBLISHED, score=0.009), make_record(**AS_PUBLISHED, task="burgers"))
     mona = next(label for label, _ in table.rows if label.startswith("published: MoNA"))
-    assert table.cell(mona, "advection").text == "0.0088" and table.cell(mona, "advection").marks == ("secondary",)
-    assert table.cell(mona, "burgers").text == ""
+    assert table.entry(mona, "advection").text == "0.0088" and table.entry(mona, "advection").marks == ("secondary",)
+    assert table.entry(mona, "burgers").text == ""
     assert all(note.startswith("[") for note in table.notes[2:]) and len(table.notes) > 4
 
 
 def test_last_and_best_on_test_stand_apart_beside_published_numbers():
     tracked = make_record(**AS_PUBLISHED, score=0.009, score_last=0.009, score_best_test=0.008)
     table = table_of(tracked, make_record(**AS_PUBLISHED, task="burgers"))
-    assert table.cell("here: vanilla, last epoch", "advection").text == "0.00900 (n=1)"
-    assert table.cell("here: vanilla, best on test", "advection").text == "0.00800 (n=1)"
+    assert table.entry("here: vanilla, last epoch", "advection").text == "0.00900 (n=1)"
+    assert table.entry("here: vanilla, best on test", "advection").text == "0.00800 (n=1)"
     untracked = table_of(*(make_record(**AS_PUBLISHED, task=t, score_best_test=None) for t in PDE[:2]))
     assert [label for label, _ in untracked.rows if label.startswith("here")] == ["here: vanilla, last epoch"]
 
@@ -276,10 +278,10 @@ def test_files_that_nobody_verified_are_named_beside_published_numbers_and_in_th
 def test_a_changed_recipe_is_marked_beside_published_numbers():
     changed = make_record(**AS_PUBLISHED, overrides={"trainer.epochs": 1})
     table = table_of(changed, make_record(**AS_PUBLISHED, task="burgers", overrides={"trainer.epochs": 1}))
-    assert table.cell("here: vanilla, last epoch", "advection").marks == ("recipe",)
+    assert table.entry("here: vanilla, last epoch", "advection").marks == ("recipe",)
     assert any("differ from the published recipe" in line for line in table.legend())
     plain = table_of(make_record(**AS_PUBLISHED), make_record(**AS_PUBLISHED, task="burgers"))
-    assert plain.cell("here: vanilla, last epoch", "advection").marks == ()
+    assert plain.entry("here: vanilla, last epoch", "advection").marks == ()
 
 
 def test_results_of_another_backbone_or_metric_do_not_stand_beside_them():
@@ -311,7 +313,7 @@ def test_rollouts_stand_in_no_column_of_ours_and_what_was_read_off_a_drawing_is_
     table = table_of(make_record(**AS_PUBLISHED), make_record(**AS_PUBLISHED, task="burgers"))
     labels = [label for label, _ in table.rows]
     assert not [label for label in labels if "FNO" in label or "PINN" in label or "U-Net" in label]
-    marks = {table.cell(label, "burgers").marks for label in labels if label.startswith("published: ORCA")}
+    marks = {table.entry(label, "burgers").marks for label in labels if label.startswith("published: ORCA")}
     assert ("digitised",) in marks
 
 

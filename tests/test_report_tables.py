@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench.report.document import table as render
-from bench.report.document.table import Cell, Column, Table
+from bench.report.document.table import Column, Entry, Table
 from bench.report.frame import Catalogue, panels, to_frame
-from bench.report.tables import comparison
+from bench.report.tables import over_tasks
 from bench.report.tables import scores as tables
 from tests.record_factory import make_record
 
@@ -65,26 +65,26 @@ def panel():
 
 @pytest.mark.parametrize(("suffix", "how"), [("md", render.markdown), ("csv", render.to_csv), ("tex", render.latex)])
 def test_golden_scores(panel, suffix, how):
-    golden(f"scores.{suffix}", how(tables.scores(panel, CATALOGUE)))
+    golden(f"scores.{suffix}", how(tables.score_table(panel, CATALOGUE)))
 
 
 @pytest.mark.parametrize("name", ["intervals", "pairs", "costs", "selection"])
 def test_golden_other_tables(panel, name):
-    make = comparison.pairs if name == "pairs" else getattr(tables, name)
+    make = over_tasks.pair_table if name == "pairs" else getattr(tables, f"{name.removesuffix('s')}_table")
     golden(f"{name}.md", render.markdown(make(panel)))
 
 
 def test_golden_failures():
-    golden("failures.md", render.markdown(tables.failures(to_frame(records()))))
+    golden("failures.md", render.markdown(tables.failure_table(to_frame(records()))))
 
 
 def test_every_number_leads_to_its_records(panel):
     ids = {r["id"] for r in records()}
     for table in (
-        tables.scores(panel, CATALOGUE),
-        tables.costs(panel),
-        comparison.pairs(panel),
-        tables.selection(panel),
+        tables.score_table(panel, CATALOGUE),
+        tables.cost_table(panel),
+        over_tasks.pair_table(panel),
+        tables.selection_table(panel),
     ):
         for line in csv.DictReader(io.StringIO(render.to_csv(table))):
             if line["value"]:
@@ -92,20 +92,20 @@ def test_every_number_leads_to_its_records(panel):
 
 
 def test_one_seed_has_no_spread_and_says_so(panel):
-    cell = tables.scores(panel, CATALOGUE).cell("orca", "advection")
+    cell = tables.score_table(panel, CATALOGUE).entry("orca", "advection")
     assert cell.text == "0.190 (n=1)" and cell.spread is None and cell.low is None
-    assert tables.intervals(panel).cell("orca", "advection").text == "n=1: none"
+    assert tables.interval_table(panel).entry("orca", "advection").text == "n=1: none"
 
 
 def test_the_trivial_predictor_is_the_first_row_and_marks_what_does_not_beat_it(panel):
-    table = tables.scores(panel, CATALOGUE)
+    table = tables.score_table(panel, CATALOGUE)
     assert table.rows[0][0] == tables.TRIVIAL
-    assert table.cell("linear", "ecg").marks == ("trivial",) and table.cell("mona", "ecg").marks == ()
-    assert table.cell(tables.TRIVIAL, "ecg").value == 22.5
+    assert table.entry("linear", "ecg").marks == ("trivial",) and table.entry("mona", "ecg").marks == ()
+    assert table.entry(tables.TRIVIAL, "ecg").value == 22.5
 
 
 def test_a_score_equal_to_the_trivial_one_does_not_beat_it():
-    assert tables.scores(one_panel([make_record(score=1.0)]), CATALOGUE).cell("vanilla", "advection").marks == (
+    assert tables.score_table(one_panel([make_record(score=1.0)]), CATALOGUE).entry("vanilla", "advection").marks == (
         "trivial",
     )
 
@@ -115,47 +115,49 @@ def test_ridge_is_the_first_method_and_marks_what_does_not_beat_it(higher, score
     trivial = {"name": "mean", "score": 0.0 if higher else 1.0, "metrics": {}}
     same = {"higher_is_better": higher, "trivial": trivial}
     methods = dict(zip(("ridge", "vanilla", "mona"), scores, strict=True)) | {"orca": scores[0]}
-    table = tables.scores(one_panel([make_record(**same, method=m, score=v) for m, v in methods.items()]), CATALOGUE)
+    table = tables.score_table(
+        one_panel([make_record(**same, method=m, score=v) for m, v in methods.items()]), CATALOGUE
+    )
     assert [name for name, _ in table.rows] == [tables.TRIVIAL, "ridge", "vanilla", "orca", "mona"]
-    marked = {m: table.cell(m, "advection").marks for m in methods}
+    marked = {m: table.entry(m, "advection").marks for m in methods}
     assert marked == {"ridge": (), "vanilla": ("floor",), "mona": (), "orca": ("floor",)}
     assert any("ridge regression" in line for line in table.legend())
 
 
 def test_best_follows_the_direction_side_by_side(panel):
-    table = tables.scores(panel, CATALOGUE)
+    table = tables.score_table(panel, CATALOGUE)
     assert [c.higher_is_better for c in table.columns[:3]] == [False, False, True]
-    assert table.cell("orca", "advection").best and not table.cell("linear", "advection").best
-    assert table.cell("mona", "ecg").best and table.cell("vanilla", "ecg").best  # a tie: both
+    assert table.entry("orca", "advection").best and not table.entry("linear", "advection").best
+    assert table.entry("mona", "ecg").best and table.entry("vanilla", "ecg").best  # a tie: both
 
 
 def test_failures_are_words_and_never_averaged_away(panel):
-    table = tables.scores(panel, CATALOGUE)
-    partly, wholly = table.cell("mona", "darcy_pdebench"), table.cell("linear", "darcy_pdebench")
+    table = tables.score_table(panel, CATALOGUE)
+    partly, wholly = table.entry("mona", "darcy_pdebench"), table.entry("linear", "darcy_pdebench")
     assert partly.n == 2 and partly.text.endswith("; 1 out of memory") and partly.marks == ("partial",)
     assert wholly.text == "3 diverged" and wholly.value is None and wholly.failures == {"diverged": 3}
     assert len(wholly.records) == 3
 
 
 def test_a_method_missing_on_a_task_leaves_that_task_out_of_the_ranks(panel):
-    assert comparison.matrix(panel).tasks == ("advection",)
-    table = tables.scores(panel, CATALOGUE)
-    assert table.cell("orca", "ecg").text == "—"
+    assert over_tasks.matrix(panel).tasks == ("advection",)
+    table = tables.score_table(panel, CATALOGUE)
+    assert table.entry("orca", "ecg").text == "—"
     assert any("without darcy_pdebench, ecg, not run with every method" in note for note in table.notes)
 
 
 def test_a_method_that_fails_everywhere_ranks_last_and_does_not_vanish():
     some = [make_record(method="mona"), make_record(method="vanilla", status="lost")]
-    table = tables.scores(one_panel(some), CATALOGUE)
-    assert table.cell("vanilla", "avg. rank").value == 2.0 and table.cell("mona", "win rate").value == 100.0
+    table = tables.score_table(one_panel(some), CATALOGUE)
+    assert table.entry("vanilla", "avg. rank").value == 2.0 and table.entry("mona", "win rate").value == 100.0
 
 
 def test_one_cell_needs_no_ranks():
     panel = one_panel([make_record()])
-    table = tables.scores(panel, CATALOGUE)
-    assert [c.title for c in table.columns] == ["advection"] and not table.cell("vanilla", "advection").best
-    assert comparison.pairs(panel) is None and tables.intervals(panel) is None
-    assert "Nothing to compare" in comparison.verdict(panel)
+    table = tables.score_table(panel, CATALOGUE)
+    assert [c.title for c in table.columns] == ["advection"] and not table.entry("vanilla", "advection").best
+    assert over_tasks.pair_table(panel) is None and tables.interval_table(panel) is None
+    assert "Nothing to compare" in over_tasks.standing(panel)
 
 
 def test_two_origins_protocols_or_profiles_never_share_a_column():
@@ -167,7 +169,7 @@ def test_two_origins_protocols_or_profiles_never_share_a_column():
     ]
     found = panels(to_frame(some), CATALOGUE)
     assert len(found) == 8 and all(len(p.cells) == 1 for p in found)
-    assert len({tables.scores(p, CATALOGUE).name for p in found}) == 8
+    assert len({tables.score_table(p, CATALOGUE).name for p in found}) == 8
     assert [p.origin for p in found] == ["official"] * 4 + ["generated"] * 4
 
 
@@ -178,7 +180,7 @@ def test_two_backbones_of_one_task_get_panels_of_their_own():
 
 def test_one_backbone_per_task_shares_a_table_that_names_stand_ins():
     panel = one_panel([make_record(), make_record(task="darcy_pdebench", backbone="swin_base")])
-    text = " ".join(tables.describe(panel, CATALOGUE))
+    text = " ".join(tables.shared_by_all(panel, CATALOGUE))
     assert "minilm (stand-in for roberta_base) on advection" in text and "swin_base on darcy_pdebench" in text
 
 
@@ -211,7 +213,7 @@ def test_overrides_that_all_cells_share_are_said_once_below_the_table():
     some = [make_record(seed=s, overrides={"trainer.epochs": 3}) for s in (0, 1)]
     panel = one_panel(some)
     assert panel.rows == ("vanilla",) and panel.shared == {"trainer.epochs": 3}
-    assert "trainer.epochs = 3" in " ".join(tables.describe(panel, CATALOGUE))
+    assert "trainer.epochs = 3" in " ".join(tables.shared_by_all(panel, CATALOGUE))
 
 
 def test_seeds_run_with_different_settings_are_not_averaged():
@@ -233,37 +235,39 @@ def test_several_versions_of_a_package_are_said_and_whether_they_go_with_the_met
 
 
 def test_random_weights_are_marked():
-    cell = tables.scores(one_panel([make_record(weights="random, seed 0")]), CATALOGUE).cell("vanilla", "advection")
+    cell = tables.score_table(one_panel([make_record(weights="random, seed 0")]), CATALOGUE).entry(
+        "vanilla", "advection"
+    )
     assert cell.marks == ("random",)
 
 
 def test_selection_shows_the_oracle_and_what_it_adds():
     some = [make_record(seed=s, score=0.3, score_last=0.32, score_best_test=0.25) for s in (0, 1)]
-    table = tables.selection(one_panel(some))
-    assert table.cell("advection: vanilla", "optimism").value == pytest.approx(0.05)
-    assert table.cell("advection: vanilla", "last epoch").value == pytest.approx(0.32)
+    table = tables.selection_table(one_panel(some))
+    assert table.entry("advection: vanilla", "optimism").value == pytest.approx(0.05)
+    assert table.entry("advection: vanilla", "last epoch").value == pytest.approx(0.32)
     lone = make_record(protocol="paper", score_best_val=None, score_best_test=None)
-    assert tables.selection(one_panel([lone])) is None
+    assert tables.selection_table(one_panel([lone])) is None
 
 
 def test_verdict_is_honest_about_what_n_allows(panel):
-    text = comparison.verdict(panel)
+    text = over_tasks.standing(panel)
     assert "over 1 task:" in text and "with 3 tasks no p below 0.25 is possible" in text
     tasks = ["advection", "burgers", "darcy_pdebench", "t1", "t2", "t3", "t4", "t5"]
     some = [make_record(task=t, method=m, score=v) for t in tasks for m, v in (("mona", 0.1), ("vanilla", 0.2))]
     sure = one_panel(some, Catalogue(suites={"all": tasks}))
-    assert "Told apart at 5 % (Wilcoxon, Holm): vanilla and mona (p = 0.00781)" in comparison.verdict(sure)
+    assert "Told apart at 5 % (Wilcoxon, Holm): vanilla and mona (p = 0.00781)" in over_tasks.standing(sure)
 
 
 def test_costs_count_failed_cells():
     some = [make_record(seed=0), make_record(seed=1, status="timeout", seconds_total=3600.0)]
-    assert tables.costs(one_panel(some)).cell("vanilla", "device time").value == pytest.approx(3650 / 3600)
+    assert tables.cost_table(one_panel(some)).entry("vanilla", "device time").value == pytest.approx(3650 / 3600)
 
 
 def test_a_record_without_times_is_no_zero_share():
     blank = dict.fromkeys(("seconds_data", "seconds_stage1", "seconds_stage2", "seconds_eval", "seconds_total"))
-    table = tables.costs(one_panel([make_record(status="lost", **blank, peak_memory_host=None)]))
-    assert table.cell("vanilla", "stage 2").text == "—" and table.cell("vanilla", "peak host memory").value is None
+    table = tables.cost_table(one_panel([make_record(status="lost", **blank, peak_memory_host=None)]))
+    assert table.entry("vanilla", "stage 2").text == "—" and table.entry("vanilla", "peak host memory").value is None
 
 
 @pytest.mark.parametrize(
@@ -276,7 +280,9 @@ def test_decimals_keep_three_digits_of_the_smallest(values, places):
 
 def test_special_characters_stay_text_in_every_format():
     nasty = "a|b_c<d>&%$#{~^\\"
-    table = Table("t", nasty, nasty, (Column(nasty, "µm"),), ((nasty, (Cell(nasty, marks=("secondary",)),)),), (nasty,))
+    table = Table(
+        "t", nasty, nasty, (Column(nasty, "µm"),), ((nasty, (Entry(nasty, marks=("secondary",)),)),), (nasty,)
+    )
     text = render.markdown(table)
     assert text.count("a\\|b") == 5 and text.count("\\<d>") == 5 and " <d>" not in text
     tex = render.latex(table)
@@ -285,7 +291,7 @@ def test_special_characters_stay_text_in_every_format():
 
 
 def test_a_cell_says_the_level_of_its_interval_and_long_text_may_break():
-    cells = (Cell("-0.10 %", -0.1, low=-0.2, high=0.0, level=0.99, records=("r",)), Cell("word " * 20), Cell("word"))
+    cells = (Entry("-0.10 %", -0.1, low=-0.2, high=0.0, level=0.99, records=("r",)), Entry("word " * 20), Entry("word"))
     columns = (Column("effect"), Column("because", text=True), Column("verdict", text=True))
     page = render.to_html(Table("t", "", "", columns, (("x", cells),)))
     assert "99 % interval -0.2 to 0" in page
@@ -301,7 +307,7 @@ def test_latex_knows_every_letter_that_this_project_writes():
         *(root / "tasks").rglob("*.py"),
     ]
     text = "".join(sorted(set("".join(path.read_text() for path in files)) - set("†‡§¶◊")))  # marks of their own
-    table = Table("t", text, "", (Column(text),), ((text, (Cell(text),)),), (text,))
+    table = Table("t", text, "", (Column(text),), ((text, (Entry(text),)),), (text,))
     odd = {c for c in render.latex(table) if not c.isascii() and not unicodedata.name(c).startswith("LATIN")}
     assert not odd
 
@@ -313,7 +319,7 @@ def test_latex_knows_every_letter_that_this_project_writes():
 def test_latex_compiles(tmp_path):
     greek = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ ≠ √ ∞ · ½ ‖ ² ³ µ ₀₉ ± ↑ ↓ × → − ≤ ≥ — – Å | < > & % $ # _ { } ~ ^ \\"
     table = Table(
-        "t", greek, greek, (Column(greek, greek),), ((greek, (Cell(greek, marks=tuple(render.MARKS)),)),), (greek,)
+        "t", greek, greek, (Column(greek, greek),), ((greek, (Entry(greek, marks=tuple(render.MARKS)),)),), (greek,)
     )
     start = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
     (tmp_path / "page.tex").write_text(start + render.latex(table) + r"\end{document}")
@@ -324,7 +330,7 @@ def test_latex_compiles(tmp_path):
 
 def test_a_row_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="1 cells for 2 columns"):
-        Table("t", "", "", (Column("a"), Column("b")), (("x", (Cell(),)),))
+        Table("t", "", "", (Column("a"), Column("b")), (("x", (Entry(),)),))
 
 
 def test_what_a_reader_warned_of_stands_under_the_table():

@@ -24,17 +24,24 @@ class Scores:
     """Name, direction and metric of each task."""
     methods: tuple[str, ...]
     """The trivial predictor, then methods with the settings that tell them apart."""
-    cells: tuple[tuple[Any, ...], ...]
-    """`bench.report.document.table.Cell` by task, then method."""
+    entries: tuple[tuple[Any, ...], ...]
+    """`bench.report.document.table.Entry` by task, then method."""
     legend: tuple[str, ...]
 
     def rows(self) -> list[dict[str, Any]]:
         """One object for each place that has a score, for scripts."""
         return [
-            {"scores": self.title, "task": task, "method": method, "mean": cell.value, "std": cell.spread, "n": cell.n}
-            for task, row in zip(self.tasks, self.cells)
-            for method, cell in zip(self.methods, row)
-            if cell.value is not None or cell.failures
+            {
+                "scores": self.title,
+                "task": task,
+                "method": method,
+                "mean": entry.value,
+                "std": entry.spread,
+                "n": entry.n,
+            }
+            for task, row in zip(self.tasks, self.entries)
+            for method, entry in zip(self.methods, row)
+            if entry.value is not None or entry.failures
         ]
 
 
@@ -46,11 +53,11 @@ def of(records: Sequence[Record]) -> list[Scores]:
 
     catalogue, out = find_catalogue(), []
     for panel in panels(to_frame(records), catalogue):
-        found = tables.scores(panel, catalogue)
+        found = tables.score_table(panel, catalogue)
         of_tasks = found.columns[: len(panel.tasks)]  # then come rank and win rate
-        cells = zip(*(row[: len(of_tasks)] for _, row in found.rows))
+        entries = zip(*(row[: len(of_tasks)] for _, row in found.rows))
         heads, methods = tuple(c.head for c in of_tasks), tuple(label for label, _ in found.rows)
-        out.append(Scores(found.title, heads, methods, tuple(cells), tuple(found.legend())))
+        out.append(Scores(found.title, heads, methods, tuple(entries), tuple(found.legend())))
     return out
 
 
@@ -73,16 +80,16 @@ def show(scores: Sequence[Scores]) -> None:
 def _lines(one: Scores, bold: bool) -> list[dict[str, str]]:
     """A line for each task, or for each method where there are more methods than tasks."""
 
-    def text(cell: Any) -> str:
-        said = cell.text.removesuffix(" (n=1)") + cell.symbols
-        return (f"[bold]{said}[/bold]" if bold else said + BEST) if cell.best else said
+    def text(entry: Any) -> str:
+        said = entry.text.removesuffix(" (n=1)") + entry.symbols
+        return (f"[bold]{said}[/bold]" if bold else said + BEST) if entry.best else said
 
     if len(one.methods) - 1 > len(one.tasks):
         return [
-            {"method": method, **{task: text(row[i]) for task, row in zip(one.tasks, one.cells)}}
+            {"method": method, **{task: text(row[i]) for task, row in zip(one.tasks, one.entries)}}
             for i, method in enumerate(one.methods)
         ]
-    return [{"task": task, **dict(zip(one.methods, map(text, row)))} for task, row in zip(one.tasks, one.cells)]
+    return [{"task": task, **dict(zip(one.methods, map(text, row)))} for task, row in zip(one.tasks, one.entries)]
 
 
 def _by_rich(rows: Sequence[dict[str, str]]) -> None:

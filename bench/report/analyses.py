@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.records.record import Record
-from bench.report.document.table import Cell, Column, Table, number
+from bench.report.document.table import Column, Entry, Table, number
 from bench.report.frame import Panel
 from bench.report.statistics import summarise
 
@@ -77,29 +77,29 @@ def probe_table(panel: Panel) -> Table | None:
     rows = []
     for (task, row), here in points.groupby(["task", "row"], sort=False):
         before = here.groupby("record", sort=False)["pretrained_error"].first()
-        cells = [
-            Cell(number(float(before.mean()), 1), float(before.mean()), n=len(before), records=tuple(before.index))
+        entries = [
+            Entry(number(float(before.mean()), 1), float(before.mean()), n=len(before), records=tuple(before.index))
         ]
-        cells += [_probe_cell(here[here["epoch"] == epoch]) for epoch in epochs]
-        rows.append((panel.tasks.index(task), panel.rows.index(row), f"{task}: {row}", tuple(cells)))
+        entries += [_probe_entry(here[here["epoch"] == epoch]) for epoch in epochs]
+        rows.append((panel.tasks.index(task), panel.rows.index(row), f"{task}: {row}", tuple(entries)))
     columns = (Column("pretrained", "%"), *(Column(f"epoch {e}", "%") for e in epochs))
     notes = (
         "Error of a linear classifier on source data that the body never saw; lower means that more source knowledge was "
         "kept. One seed: error [95 % Wilson interval over test samples]. Several: mean ± standard deviation over seeds "
         "(n), and the CSV has the t interval.",
     )
-    body = tuple((label, cells) for _, _, label, cells in sorted(rows, key=lambda line: line[:2]))
+    body = tuple((label, entries) for _, _, label, entries in sorted(rows, key=lambda line: line[:2]))
     return Table(f"probe_{panel.name}", f"Linear probe, suite {panel.suite}", "task: method", columns, body, notes)
 
 
-def _probe_cell(points: pd.DataFrame) -> Cell:
+def _probe_entry(points: pd.DataFrame) -> Entry:
     if points.empty:
-        return Cell()
+        return Entry()
     s, records = summarise(points["error"].to_list()), tuple(points["record"])
     if s.std is not None:
-        return Cell(f"{s.mean:.1f} ± {s.std:.1f} ({s.n})", s.mean, s.std, s.low, s.high, s.n, records=records)
+        return Entry(f"{s.mean:.1f} ± {s.std:.1f} ({s.n})", s.mean, s.std, s.low, s.high, s.n, records=records)
     low, high = (float(points[key].iloc[0]) for key in ("low", "high"))
-    return Cell(f"{s.mean:.1f} [{low:.1f}, {high:.1f}]", s.mean, None, low, high, 1, records=records)
+    return Entry(f"{s.mean:.1f} [{low:.1f}, {high:.1f}]", s.mean, None, low, high, 1, records=records)
 
 
 def discrepancy_points(panel: Panel) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def discrepancy_table(panel: Panel) -> Table | None:
             if len(here):
                 line = [_mean(here, key) for key in ("unnormalised", "renormalised", "chance")]
                 how = "all subsets searched" if all(exact[i] for i in here["record"]) else "local search"
-                rows.append((f"{task}: {row}", (*line, Cell(how, records=tuple(here["record"])))))
+                rows.append((f"{task}: {row}", (*line, Entry(how, records=tuple(here["record"])))))
     columns = (
         Column("D", "unnormalised", False),
         Column("D renormalised", "", False),
@@ -140,19 +140,19 @@ def discrepancy_table(panel: Panel) -> Table | None:
     return Table(name, f"Discrepancy, suite {panel.suite}", "task: method", columns, tuple(rows), notes)
 
 
-def _mean(cells: pd.DataFrame, key: str) -> Cell:
+def _mean(cells: pd.DataFrame, key: str) -> Entry:
     values = cells[key].dropna()
     if values.empty:
-        return Cell(records=tuple(cells["record"]))
+        return Entry(records=tuple(cells["record"]))
     s = summarise(values.to_list())
     spread = "" if s.std is None else f" ± {number(s.std, 3)}"
     text = f"{number(s.mean, 3)}{spread} ({'n=1' if s.n == 1 else s.n})"
-    return Cell(text, s.mean, s.std, s.low, s.high, s.n, records=tuple(cells["record"]))
+    return Entry(text, s.mean, s.std, s.low, s.high, s.n, records=tuple(cells["record"]))
 
 
 def pairing_table(panel: Panel) -> Table | None:
     """Which source class stands for each target class in D, by method, of the lowest seed."""
-    pairs: dict[tuple[str, str], dict[str, Cell]] = {}
+    pairs: dict[tuple[str, str], dict[str, Entry]] = {}
     used: list[str] = []
     lowest: dict[tuple[str, str], int] = {}
     for (task, row, seed, _, record), _, result in found(panel, "discrepancy"):
@@ -160,12 +160,12 @@ def pairing_table(panel: Panel) -> Table | None:
             continue  # cells come sorted by seed
         used.append(row)
         for target, source in result.get("pairing", ()):
-            pairs.setdefault((task, target), {})[row] = Cell(str(source), records=(record,))
+            pairs.setdefault((task, target), {})[row] = Entry(str(source), records=(record,))
     if not pairs:
         return None
     rows_used = [row for row in panel.rows if row in used]
     ordered = sorted(pairs, key=lambda pair: panel.tasks.index(pair[0]))
-    rows = tuple((": ".join(pair), tuple(pairs[pair].get(row, Cell()) for row in rows_used)) for pair in ordered)
+    rows = tuple((": ".join(pair), tuple(pairs[pair].get(row, Entry()) for row in rows_used)) for pair in ordered)
     notes = ("The source class paired with each target class by the optimal assignment behind D (lowest seed).",)
     columns = tuple(Column(row, text=True) for row in rows_used)
     title = f"Pairing of target with source classes, suite {panel.suite}"

@@ -73,7 +73,7 @@ def decide(rule: Rule, table: pd.DataFrame, rules: int = 1) -> Verdict:
         estimate, records = _correlation(rule, chosen, level)
         unit = "ρ"
     else:
-        paired = pairs(rule, chosen)
+        paired = paired_runs(rule, chosen)
         estimate = stratified({str(task): part["d"].to_numpy() for task, part in paired.groupby("task")}, level)
         records = tuple(sorted({i for ids in paired["records"] for i in ids}))
         unit = "%" if _relative(rule) else "points"
@@ -111,7 +111,7 @@ def weights_of(rule: Rule) -> dict[tuple[str, str], float]:
     return {(rule.against, rule.against_measure or rule.measure): 1.0, (rule.arm, rule.measure): -1.0}
 
 
-def pairs(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
+def paired_runs(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
     """One line per paired run: task, backbone, seed, `d` (positive as claimed) and `records`."""
     weights = weights_of(rule)
     columns, ids = {}, {}

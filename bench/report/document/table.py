@@ -1,4 +1,4 @@
-"""One table, four renderings: markdown, CSV, LaTeX, HTML. Every cell knows its number, its spread and its records."""
+"""One table, four renderings: markdown, CSV, LaTeX, HTML. Every entry knows its number, its spread and its records."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ LONG = 32
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """What stands in one place of a table. `text` is what is read; the rest is where it comes from."""
 
     text: str = "—"
@@ -93,9 +93,9 @@ class Cell:
     marks: tuple[str, ...] = ()
     """Keys of `MARKS`."""
     failures: Mapping[str, int] = field(default_factory=dict)
-    """Status -> how many records behind this cell ended so."""
+    """Status -> how many records behind this entry ended so."""
     records: tuple[str, ...] = ()
-    """Ids of the records behind this cell."""
+    """Ids of the records behind this entry."""
     level: float = 0.95
     """Of the interval."""
 
@@ -126,7 +126,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells below columns, with a title, and notes that say how to read it."""
+    """Rows of entries below columns, with a title, and notes that say how to read it."""
 
     name: str
     """File name without suffix."""
@@ -134,24 +134,26 @@ class Table:
     stub: str
     """Head of the first column."""
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    """(label, cells), one cell per column."""
+    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    """(label, entries), one per column."""
     notes: tuple[str, ...] = ()
     pinned: tuple[str, ...] = ()
     """Labels of rows that stay in place when a reader sorts the table."""
 
     def __post_init__(self) -> None:
-        for label, cells in self.rows:
-            if len(cells) != len(self.columns):
-                raise ValueError(f"row {label!r} of {self.name} has {len(cells)} cells for {len(self.columns)} columns")
+        for label, entries in self.rows:
+            if len(entries) != len(self.columns):
+                raise ValueError(
+                    f"row {label!r} of {self.name} has {len(entries)} entries for {len(self.columns)} columns"
+                )
 
     def legend(self) -> list[str]:
         """What the marks in this table say."""
-        used = {mark for _, cells in self.rows for cell in cells for mark in cell.marks}
+        used = {mark for _, entries in self.rows for entry in entries for mark in entry.marks}
         return [f"{symbol} {meaning}" for mark, (symbol, meaning) in MARKS.items() if mark in used]
 
-    def cell(self, row: str, column: str) -> Cell:
-        """The cell at a row label and a column title; KeyError if there is none."""
+    def entry(self, row: str, column: str) -> Entry:
+        """The entry at a row label and a column title; KeyError if there is none."""
         position = [c.title for c in self.columns].index(column)
         return dict(self.rows)[row][position]
 
@@ -178,16 +180,16 @@ def md_escape(text: str) -> str:
 def markdown(table: Table) -> str:
     """GitHub markdown: heads in one line, best in bold, legend and notes below."""
 
-    def show(cell: Cell) -> str:
-        text = md_escape(cell.text)
-        return (f"**{text}**" if cell.best else text) + cell.symbols.replace("*", "\\*")
+    def show(entry: Entry) -> str:
+        text = md_escape(entry.text)
+        return (f"**{text}**" if entry.best else text) + entry.symbols.replace("*", "\\*")
 
     def line(items: Iterable[str]) -> str:
         return "| " + " | ".join(items) + " |"
 
     head = [md_escape(table.stub), *(md_escape(c.head) for c in table.columns)]
     rule = ["---", *("---" if c.text else "---:" for c in table.columns)]
-    body = [line([md_escape(label), *map(show, cells)]) for label, cells in table.rows]
+    body = [line([md_escape(label), *map(show, entries)]) for label, entries in table.rows]
     legend = ". ".join(table.legend()).replace("*", "\\*")
     foot = [*map(md_escape, table.notes), *([legend + "."] if legend else [])]
     return "\n".join([line(head), line(rule), *body, *(f"\n{note}" for note in foot)]) + "\n"
@@ -200,17 +202,17 @@ CSV_COLUMNS = (
 
 
 def to_csv(table: Table) -> str:
-    """One line per cell with twelve digits and the ids of its records, separated by spaces."""
+    """One line per entry with twelve digits and the ids of its records, separated by spaces."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for label, cells in table.rows:
-        for column, cell in zip(table.columns, cells, strict=True):
-            numbers = ["" if v is None else f"{v:.12g}" for v in (cell.value, cell.spread, cell.low, cell.high)]
-            failures = " ".join(f"{status}:{count}" for status, count in sorted(cell.failures.items()))
-            head = map(inert, (label, column.title, column.detail, cell.text))
-            tail = ("yes" if cell.best else "", " ".join(cell.marks), failures, " ".join(cell.records))
-            writer.writerow([*head, *numbers, cell.n, *tail])
+    for label, entries in table.rows:
+        for column, entry in zip(table.columns, entries, strict=True):
+            numbers = ["" if v is None else f"{v:.12g}" for v in (entry.value, entry.spread, entry.low, entry.high)]
+            failures = " ".join(f"{status}:{count}" for status, count in sorted(entry.failures.items()))
+            head = map(inert, (label, column.title, column.detail, entry.text))
+            tail = ("yes" if entry.best else "", " ".join(entry.marks), failures, " ".join(entry.records))
+            writer.writerow([*head, *numbers, entry.n, *tail])
     return out.getvalue()
 
 
@@ -222,13 +224,13 @@ def tex_escape(text: str) -> str:
 def latex(table: Table) -> str:
     """A `table` environment for the booktabs package."""
 
-    def show(cell: Cell) -> str:
-        text = tex_escape(cell.text)
-        marks = "".join(TEX_MARKS[s] for s in cell.symbols)
-        return (rf"\textbf{{{text}}}" if cell.best else text) + marks
+    def show(entry: Entry) -> str:
+        text = tex_escape(entry.text)
+        marks = "".join(TEX_MARKS[s] for s in entry.symbols)
+        return (rf"\textbf{{{text}}}" if entry.best else text) + marks
 
     heads = " & ".join([tex_escape(table.stub), *(tex_escape(c.head) for c in table.columns)])
-    body = "\n".join(" & ".join([tex_escape(label), *map(show, cells)]) + r" \\" for label, cells in table.rows)
+    body = "\n".join(" & ".join([tex_escape(label), *map(show, entries)]) + r" \\" for label, entries in table.rows)
     legend = [(TEX_MARKS[symbol] + " " + tex_escape(text)) for symbol, text in _legend_parts(table)]
     caption = " ".join([tex_escape(table.title) + ".", *map(tex_escape, table.notes), *(f"{x}." for x in legend)])
     align = "l" + "".join("l" if c.text else "r" for c in table.columns)
@@ -251,12 +253,12 @@ def to_html(table: Table) -> str:
         column for place, column in enumerate(table.columns) if any(len(c[place].text) > LONG for _, c in table.rows)
     }
 
-    def show(column: Column, cell: Cell) -> str:
-        text = html.escape(cell.text)
-        inner = (f"<b>{text}</b>" if cell.best else text) + (f"<sup>{cell.symbols}</sup>" if cell.marks else "")
+    def show(column: Column, entry: Entry) -> str:
+        text = html.escape(entry.text)
+        inner = (f"<b>{text}</b>" if entry.best else text) + (f"<sup>{entry.symbols}</sup>" if entry.marks else "")
         kind = f' class="t{" long" if column in long else ""}"' if column.text else ""
-        sort = f' data-v="{cell.value!r}"' if cell.value is not None and not column.text else ""
-        hint = f' title="{html.escape(tooltip(cell))}"' if cell.records else ""
+        sort = f' data-v="{entry.value!r}"' if entry.value is not None and not column.text else ""
+        hint = f' title="{html.escape(tooltip(entry))}"' if entry.records else ""
         return f"<td{kind}{sort}{hint}>{inner}</td>"
 
     def head(column: Column) -> str:
@@ -266,13 +268,13 @@ def to_html(table: Table) -> str:
         title = html.escape(column.title) + (f" {arrow}" if arrow else "")
         return f'<th scope="col"{kind}><button type="button">{title}{detail}</button></th>'
 
-    def line(label: str, cells: tuple[Cell, ...]) -> str:
-        inner = "".join(show(column, cell) for column, cell in zip(table.columns, cells, strict=True))
+    def line(label: str, entries: tuple[Entry, ...]) -> str:
+        inner = "".join(show(column, entry) for column, entry in zip(table.columns, entries, strict=True))
         pin = ' class="pin"' if label in table.pinned else ""
         kind = ' class="long"' if len(label) > LONG else ""
         return f'<tr{pin}><th scope="row"{kind}>{breakable(label)}</th>{inner}</tr>'
 
-    body = "\n".join(line(label, cells) for label, cells in table.rows)
+    body = "\n".join(line(label, entries) for label, entries in table.rows)
     foot = "".join(f"<p>{html.escape(x)}</p>" for x in [*table.notes, "; ".join(table.legend())] if x)
     heads = head(Column(table.stub, text=True)) + "".join(map(head, table.columns))
     start = f'<figure class="table"><div class="scroll"><table id="{html.escape(table.name)}">'
@@ -285,21 +287,21 @@ def breakable(label: str) -> str:
     return re.sub(r"([_,\[])", r"\1<wbr>", html.escape(label))
 
 
-def tooltip(cell: Cell) -> str:
-    """What hovering over a cell tells: interval, seeds, records (at most eight ids, shortened)."""
+def tooltip(entry: Entry) -> str:
+    """What hovering over an entry tells: interval, seeds, records (at most eight ids, shortened)."""
     parts = []
-    if cell.low is not None and cell.high is not None:
-        parts.append(f"{100 * cell.level:.3g} % interval {cell.low:.4g} to {cell.high:.4g}")
-    if cell.n:
-        parts.append(f"n = {cell.n}")
-    shown = ", ".join(i[:8] for i in cell.records[:8]) + (" ..." if len(cell.records) > 8 else "")
+    if entry.low is not None and entry.high is not None:
+        parts.append(f"{100 * entry.level:.3g} % interval {entry.low:.4g} to {entry.high:.4g}")
+    if entry.n:
+        parts.append(f"n = {entry.n}")
+    shown = ", ".join(i[:8] for i in entry.records[:8]) + (" ..." if len(entry.records) > 8 else "")
     return "; ".join([*parts, f"records {shown}"])
 
 
-def with_best(cells: Sequence[Cell], higher_is_better: bool) -> list[Cell]:
-    """The cells of one column with the best value marked, ties together; nothing to mark with fewer than two values."""
-    values = [c.value for c in cells if c.value is not None]
+def with_best(entries: Sequence[Entry], higher_is_better: bool) -> list[Entry]:
+    """The entries of one column with the best value marked, ties together; nothing to mark with fewer than two values."""
+    values = [c.value for c in entries if c.value is not None]
     if len(values) < 2:
-        return list(cells)
+        return list(entries)
     best = max(values) if higher_is_better else min(values)
-    return [Cell(**{**c.__dict__, "best": c.value == best}) for c in cells]
+    return [Entry(**{**c.__dict__, "best": c.value == best}) for c in entries]

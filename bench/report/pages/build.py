@@ -17,7 +17,7 @@ from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, to_frame
-from bench.report.tables import comparison, provenance, published
+from bench.report.tables import over_tasks, provenance, published
 from bench.report.tables import scores as tables
 from bench.words import counted
 
@@ -46,7 +46,7 @@ def build(
     evidence = [_panel(panel, catalogue, curves_of, arrays_of) for panel in parts]
     # Only now is it known which sidecars could not be read.
     sections = [_summary(shown, parts, problems, folder), *evidence]
-    if (failed := tables.failures(shown)) is not None:
+    if (failed := tables.failure_table(shown)) is not None:
         sections.append(Section("Failures", (failed,)))
     if problems:
         sections.append(problems_section(problems))
@@ -73,7 +73,7 @@ def _summary(shown: pd.DataFrame, parts: Sequence[Panel], problems: Sequence[Pro
     sizes = [counted(shown[column].nunique(), column) for column in ("task", "method", "seed")]
     first = f"{counted(len(shown), 'record')}: {said}. {', '.join(sizes)}."
     lines = [Text(first), *_unreadable(problems)]
-    lines += [Text(f"**{heading(panel)}.** {comparison.verdict(panel)}") for panel in parts]
+    lines += [Text(f"**{heading(panel)}.** {over_tasks.standing(panel)}") for panel in parts]
     return Section("At a glance", tuple(lines))
 
 
@@ -84,29 +84,29 @@ def _unreadable(problems: Sequence[Problem]) -> list[Block]:
 
 
 def _panel(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:
-    blocks: list[Block] = [tables.scores(panel, catalogue)]
+    blocks: list[Block] = [tables.score_table(panel, catalogue)]
     drawing = learning_curves(panel, curves_of)
     blocks += [drawing] if drawing else []
     blocks += ranking_figures(panel)
-    if (found := comparison.pairs(panel)) is not None:
-        blocks.append(Fold("Paired comparison over tasks", (found, Text(comparison.ranking_sentence(panel)))))
-    if (found := tables.intervals(panel)) is not None:
+    if (found := over_tasks.pair_table(panel)) is not None:
+        blocks.append(Fold("Paired comparison over tasks", (found, Text(over_tasks.friedman_in_words(panel)))))
+    if (found := tables.interval_table(panel)) is not None:
         blocks.append(Fold("95 % intervals over seeds", (found,)))
-    if (found := tables.selection(panel)) is not None:
+    if (found := tables.selection_table(panel)) is not None:
         blocks.append(Fold("Selection bias: last, best on validation, best on test", (found,)))
     blocks += analysis_figures(panel, arrays_of)
     made = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
     for make in made:
         if (found := make(panel)) is not None:
             blocks.append(Fold(found.title.partition(", suite")[0], (found,)))
-    blocks.append(Fold("Costs", (tables.costs(panel),)))
+    blocks.append(Fold("Costs", (tables.cost_table(panel),)))
     blocks.append(Fold("Commands that made these records", (_commands(panel.cells),)))
     return Section(heading(panel), tuple(blocks))
 
 
 def _published(parts: Sequence[Panel], catalogue: Catalogue) -> list[Section]:
     """Published numbers beside the panels that they may stand beside; none without such a panel."""
-    found = [table for panel in parts if (table := published.table(panel, catalogue)) is not None]
+    found = [table for panel in parts if (table := published.published_table(panel, catalogue)) is not None]
     return [Section("Published numbers", tuple(found))] if found else []
 
 

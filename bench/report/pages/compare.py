@@ -13,12 +13,12 @@ from bench.records.comparable import differences
 from bench.records.record import Record
 from bench.records.store import Problem
 from bench.report.document.page import Banner, Code, Page, Section, Text
-from bench.report.document.table import Cell, Column, Table, decimals, number
+from bench.report.document.table import Column, Entry, Table, decimals, number
 from bench.report.frame import Catalogue, Panel, panels, to_frame
 from bench.report.pages.build import GENERATED, heading, problems_section
 from bench.report.statistics import holm
 from bench.report.tables import provenance
-from bench.report.tables.scores import score_cell
+from bench.report.tables.scores import score_entry
 
 
 def compare(
@@ -105,25 +105,25 @@ def _table(pair: tuple[Panel, Panel]) -> Table:
         known = next(c for c in cells if len(c)).iloc[0]
         metric, higher = known["metric"], bool(known["higher_is_better"])
         same = all(len(c) == 0 or c["metric"].iloc[0] == metric for c in cells)
-        plain = [score_cell(c, "score", None) for c in cells]
+        plain = [score_entry(c, "score", None) for c in cells]
         places = decimals([c.value for c in plain])
-        a, b = (score_cell(c, "score", places) for c in cells)
-        difference, verdict, p = Cell(), Cell(), None
+        a, b = (score_entry(c, "score", places) for c in cells)
+        difference, verdict, p = Entry(), Entry(), None
         if same and a.value is not None and b.value is not None:
             ids = (*a.records, *b.records)
             delta = b.value - a.value
-            difference = Cell(f"{'+' if delta > 0 else ''}{number(delta, places)}", delta, records=ids)
+            difference = Entry(f"{'+' if delta > 0 else ''}{number(delta, places)}", delta, records=ids)
             said = "equal" if delta == 0 else "better" if (delta > 0) == higher else "worse"
-            verdict = Cell(said, records=ids)
+            verdict = Entry(said, records=ids)
             p = _welch(*(c["score"].dropna().to_numpy() for c in cells))
         tests.append(p)
-        also = Cell("; ".join(differences(*(c["record"] for c in cells))) or "—", records=(*a.records, *b.records))
-        rows.append((f"{task}: {row}", [Cell(f"{metric} {'↑' if higher else '↓'}"), a, b, difference, verdict, also]))
+        also = Entry("; ".join(differences(*(c["record"] for c in cells))) or "—", records=(*a.records, *b.records))
+        rows.append((f"{task}: {row}", [Entry(f"{metric} {'↑' if higher else '↓'}"), a, b, difference, verdict, also]))
     adjusted = iter(holm([p for p in tests if p is not None]))
     for (_, line), p in zip(rows, tests, strict=True):
         holms = None if p is None else next(adjusted)
         ids = (*line[1].records, *line[2].records)
-        line += [Cell("—" if v is None else f"{v:.3g}", v, records=ids) for v in (p, holms)]
+        line += [Entry("—" if v is None else f"{v:.3g}", v, records=ids) for v in (p, holms)]
     columns = (
         *(Column("metric", text=True), Column("A"), Column("B"), Column("B − A")),
         *(Column("B is", text=True), Column("differ also in", text=True), Column("p"), Column("p (Holm)")),
@@ -133,7 +133,7 @@ def _table(pair: tuple[Panel, Panel]) -> Table:
         "at least two that differ; Holm's adjustment over the lines of this table. With few seeds no p means much. "
         "Differ also in: data, code, weights, precision or source data (A / B), besides what the comparison is about.",
     )
-    title, body = f"A and B, suite {pair[0].suite}", tuple((label, tuple(cells)) for label, cells in rows)
+    title, body = f"A and B, suite {pair[0].suite}", tuple((label, tuple(entries)) for label, entries in rows)
     return Table(f"compare_{pair[0].name}", title, "task: method", columns, body, notes)
 
 

@@ -22,7 +22,8 @@ from bench.records.store import Store
 from bench.report import analyses
 from bench.report.analyses import ArraysOf
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
-from bench.report.document.table import Cell, Column, Table
+from bench.report.document.table import Column, Table
+from bench.report.document.table import Entry as Cell
 from bench.report.document.write import write as write_page
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import CurvesOf, learning_curves
@@ -85,7 +86,7 @@ def build(
         panel = panel_of(study, size, part)
         sections += [_verdicts(study, part, panel), _evidence(panel, catalogue, curves_of, arrays_of)]
     frame = to_frame(_unique(table))
-    if (failed := tables.failures(frame)) is not None:
+    if (failed := tables.failure_table(frame)) is not None:
         sections.append(Section("Failures", (failed,)))
     sections.append(_provenance(frame, name, size, folder))
     banners = (Banner(GENERATED),) if (frame["origin"] == "generated").any() else ()
@@ -244,15 +245,15 @@ def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
 
 
 def _evidence(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:
-    blocks: list[Block] = [tables.scores(panel, catalogue), *analysis_figures(panel, arrays_of)]
+    blocks: list[Block] = [tables.score_table(panel, catalogue), *analysis_figures(panel, arrays_of)]
     drawing = learning_curves(panel, curves_of)
     blocks += [drawing] if drawing else []
     for title, table in (
-        ("95 % intervals over seeds", tables.intervals(panel)),
-        ("Selection: last epoch, best on validation, best on test", tables.selection(panel)),
+        ("95 % intervals over seeds", tables.interval_table(panel)),
+        ("Selection: last epoch, best on validation, best on test", tables.selection_table(panel)),
         ("Discrepancy", analyses.discrepancy_table(panel)),
         ("Pairing of target with source classes", analyses.pairing_table(panel)),
-        ("Costs", tables.costs(panel)),
+        ("Costs", tables.cost_table(panel)),
     ):
         blocks += [Fold(title, (table,))] if table is not None else []
     backbone = f", backbone {panel.backbone}" if panel.backbone else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from bench.records.record import Record
-from bench.report.document.table import Cell, Column, Table
+from bench.report.document.table import Column, Entry, Table
 
 
 def _table(name: str, title: str, stub: str, heads: tuple[str, ...], groups: pd.DataFrame, note: str = "") -> Table:
@@ -15,8 +15,8 @@ def _table(name: str, title: str, stub: str, heads: tuple[str, ...], groups: pd.
     rows = []
     for key, lines in groups.groupby(["label", *heads], sort=True, dropna=False):
         ids = tuple(lines["id"])
-        texts = [Cell(str(text), records=ids) for text in key[1:]]
-        rows.append((str(key[0]), (*texts, Cell(str(len(ids)), float(len(ids)), n=len(ids), records=ids))))
+        texts = [Entry(str(text), records=ids) for text in key[1:]]
+        rows.append((str(key[0]), (*texts, Entry(str(len(ids)), float(len(ids)), n=len(ids), records=ids))))
     columns = (*(Column(h, text=True) for h in heads), Column("records"))
     return Table(name, title, stub, columns, tuple(rows), (note,) if note else ())
 

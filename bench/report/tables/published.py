@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.records.record import Record
-from bench.report.document.table import Cell, Column, Table, decimals
+from bench.report.document.table import Column, Entry, Table, decimals
 from bench.report.frame import Catalogue, Panel
-from bench.report.tables.scores import SELECTIONS, score_cell
+from bench.report.tables.scores import SELECTIONS, score_entry
 
 CSV = Path(__file__).with_name("published.csv")
 PROTOCOLS = {"nas_bench_360": ("NAS-Bench-360", "orca"), "pdebench": ("PDEBench", "orca-single-frame")}
@@ -67,7 +67,9 @@ def comparable(panel: Panel) -> bool:
     return as_published and panel.suite in PROTOCOLS
 
 
-def table(panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]] | None = None) -> Table | None:
+def published_table(
+    panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]] | None = None
+) -> Table | None:
     """Published numbers of the panel's suite and protocol above this store's; None where the panel is not comparable.
 
     Results here appear only with the task's published backbone and metric, on data whose numbers and shapes are the
@@ -120,20 +122,20 @@ def _about_the_data(panel: Panel) -> list[str]:
 
 def _published(
     tasks: Sequence[str], by_task: Mapping[str, Sequence[Mapping[str, str]]], sources: Sequence[str]
-) -> list[tuple[str, tuple[Cell, ...]]]:
+) -> list[tuple[str, tuple[Entry, ...]]]:
     """One row for each (method, source), so that what two sources say is never merged."""
     pairs = list(dict.fromkeys((x["method"], x["source"]) for lines in by_task.values() for x in lines))
     rows = []
     for method, source in sorted(pairs, key=lambda pair: (pair[0], sources.index(pair[1]))):
-        cells = []
+        entries = []
         for task in tasks:
             found = [x for x in by_task.get(task, ()) if (x["method"], x["source"]) == (method, source)]
-            cells.append(_cell(found[0]) if found else Cell(""))
-        rows.append((f"published: {method} [{sources.index(source) + 1}]", tuple(cells)))
+            entries.append(_entry(found[0]) if found else Entry(""))
+        rows.append((f"published: {method} [{sources.index(source) + 1}]", tuple(entries)))
     return rows
 
 
-def _cell(line: Mapping[str, str]) -> Cell:
+def _entry(line: Mapping[str, str]) -> Entry:
     marks = ("secondary",) * (line["status"] == "secondary") + ("digitised",) * (line["kind"] == "digitised")
     n = int(line["n_seeds"]) if line["n_seeds"] else 0
     spread = f" ± {line['std']}" if line["std"] else ""
@@ -142,26 +144,26 @@ def _cell(line: Mapping[str, str]) -> Cell:
         value = float(line["value"])
     except ValueError:  # a source that gives two values for one cell: shown as printed
         value = None
-    return Cell(text, value, float(line["std"]) if line["std"] else None, n=n, marks=marks)
+    return Entry(text, value, float(line["std"]) if line["std"] else None, n=n, marks=marks)
 
 
 def _here(
     panel: Panel, catalogue: Catalogue, tasks: Sequence[str], by_task: Mapping[str, Sequence[Mapping[str, str]]]
-) -> list[tuple[str, tuple[Cell, ...]]]:
+) -> list[tuple[str, tuple[Entry, ...]]]:
     rows = []
     for row, column in itertools.product(panel.rows, ("score_last", "score_best_test")):
-        cells = []
+        entries = []
         for task in tasks:
             mine = panel.of(row, task)
             mine = mine[mine["backbone"] == catalogue.backbones.get(task, "")]
             mine = mine[mine["record"].map(_as_published).astype(bool)]
             names = METRICS.get(by_task[task][0]["metric"], ())
             if mine.empty or not str(mine["metric"].iloc[0]).startswith(names):
-                cells.append(Cell("", records=tuple(mine["id"])))
+                entries.append(Entry("", records=tuple(mine["id"])))
                 continue
-            places = decimals([score_cell(mine, column, None).value])
+            places = decimals([score_entry(mine, column, None).value])
             marks = ("recipe",) if any(record["overrides"] for record in mine["record"]) else ()
-            cells.append(replace(score_cell(mine, column, places), marks=marks))
-        if any(cell.n or cell.failures for cell in cells):
-            rows.append((f"here: {row}, {SELECTIONS[column]}", tuple(cells)))
+            entries.append(replace(score_entry(mine, column, places), marks=marks))
+        if any(entry.n or entry.failures for entry in entries):
+            rows.append((f"here: {row}, {SELECTIONS[column]}", tuple(entries)))
     return rows

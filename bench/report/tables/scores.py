@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from bench.records.comparable import NOT_RECORDED
-from bench.report.document.table import Cell, Column, Table, decimals, number, with_best
+from bench.report.document.table import Column, Entry, Table, decimals, number, with_best
 from bench.report.frame import FLOOR, Catalogue, Panel
 from bench.report.statistics import ranks, summarise, win_rate
-from bench.report.tables.comparison import matrix
+from bench.report.tables.over_tasks import matrix
 from bench.words import counted
 
 WORDS = {
@@ -33,16 +33,16 @@ def in_words(failures: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {WORDS[status]}" for status, count in sorted(failures.items()))
 
 
-def score_cell(cells: pd.DataFrame, column: str, places: int | None) -> Cell:
+def score_entry(cells: pd.DataFrame, column: str, places: int | None) -> Entry:
     """The mean over seeds of `column`, with spread, interval, failures in words, marks and record ids."""
     if cells.empty:
-        return Cell()
+        return Entry()
     failures = Counter(cells.loc[cells["status"] != "done", "status"].astype(str))
     records = tuple(cells["id"])
     done = cells[(cells["status"] == "done") & cells[column].notna()]
     if done.empty:
         # One record that ended without a score is as much a failure as one that did not end.
-        return Cell(text=in_words(failures) or "no score", failures=failures, records=records)
+        return Entry(text=in_words(failures) or "no score", failures=failures, records=records)
     s = summarise(done[column].to_list())
     spread = "" if s.std is None else f" ± {number(s.std, places)}"
     text = f"{number(s.mean, places)}{spread} ({'n=1' if s.n == 1 else s.n})"
@@ -56,7 +56,7 @@ def score_cell(cells: pd.DataFrame, column: str, places: int | None) -> Cell:
         "random": bool(done["weights"].fillna("").str.startswith("random").any()),
     }
     chosen = tuple(mark for mark, holds in marks.items() if holds)
-    return Cell(text, s.mean, s.std, s.low, s.high, s.n, marks=chosen, failures=failures, records=records)
+    return Entry(text, s.mean, s.std, s.low, s.high, s.n, marks=chosen, failures=failures, records=records)
 
 
 def mean_scores(cells: pd.DataFrame) -> list[float]:
@@ -70,17 +70,17 @@ def task_column(panel: Panel, task: str) -> Column:
     return Column(task, metric if unit in ("", "1") else f"{metric}, {unit}", higher)
 
 
-def _trivial_cell(panel: Panel, task: str, places: int | None) -> Cell:
+def _trivial_entry(panel: Panel, task: str, places: int | None) -> Entry:
     cells = panel.of(task=task).dropna(subset=["trivial", "score"])
     if cells.empty:
-        return Cell()
+        return Entry()
     low, high = cells["trivial"].min(), cells["trivial"].max()
     # Different values mean different data in one column; `warnings` says so, too.
     text = number(low, places) if low == high else f"{number(low, places)} – {number(high, places)}"
-    return Cell(text, float(cells["trivial"].mean()), records=tuple(cells["id"]))
+    return Entry(text, float(cells["trivial"].mean()), records=tuple(cells["id"]))
 
 
-def describe(panel: Panel, catalogue: Catalogue) -> list[str]:
+def shared_by_all(panel: Panel, catalogue: Catalogue) -> list[str]:
     """Sentences under a table of this panel: what its cells have in common."""
     by_backbone: dict[str, list[str]] = {}
     for task in panel.tasks:
@@ -151,7 +151,7 @@ def _about_the_data(task: str, data: list[dict]) -> list[str]:
     return found
 
 
-def scores(panel: Panel, catalogue: Catalogue) -> Table:
+def score_table(panel: Panel, catalogue: Catalogue) -> Table:
     """Methods × tasks: the trivial predictor first, mean ± std (n), best in bold, average rank and win rate."""
     columns, content = [], []
     trivial_names = {}
@@ -159,16 +159,16 @@ def scores(panel: Panel, catalogue: Catalogue) -> Table:
         cells = panel.of(task=task)
         column = task_column(panel, task)
         places = decimals([*mean_scores(cells), float(cells["trivial"].mean())])
-        rows = [score_cell(panel.of(row, task), "score", places) for row in panel.rows]
+        rows = [score_entry(panel.of(row, task), "score", places) for row in panel.rows]
         rows = _beside_the_floor(panel, rows, bool(column.higher_is_better))
         columns.append(column)
-        content.append([_trivial_cell(panel, task, places), *with_best(rows, bool(column.higher_is_better))])
+        content.append([_trivial_entry(panel, task, places), *with_best(rows, bool(column.higher_is_better))])
         names = cells["trivial_name"].dropna().unique()
         trivial_names[task] = names[0] if len(names) else "none"
     notes = [
         "Mean ± standard deviation over seeds (number of seeds); ↓ lower is better, ↑ higher is better; best in bold.",
         f"Trivial predictor: {_grouped(trivial_names)}. {NOT_RUN}",
-        " ".join(describe(panel, catalogue)),
+        " ".join(shared_by_all(panel, catalogue)),
         *warnings(panel),
     ]
     if len(panel.rows) > 1:
@@ -182,27 +182,27 @@ def scores(panel: Panel, catalogue: Catalogue) -> Table:
     return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows_out, tuple(notes), (TRIVIAL,))
 
 
-def _beside_the_floor(panel: Panel, cells: list[Cell], higher_is_better: bool) -> list[Cell]:
-    """The cells of a task, one per row, with a mark where a method does not beat ridge on the same task."""
+def _beside_the_floor(panel: Panel, entries: list[Entry], higher_is_better: bool) -> list[Entry]:
+    """The entries of a task, one per row, with a mark where a method does not beat ridge on the same task."""
     ridge = set(panel.cells.loc[panel.cells["method"] == FLOOR, "row"])
-    floors = [c.value for row, c in zip(panel.rows, cells, strict=True) if row in ridge and c.value is not None]
+    floors = [c.value for row, c in zip(panel.rows, entries, strict=True) if row in ridge and c.value is not None]
     if not floors:
-        return cells
+        return entries
     sign = 1 if higher_is_better else -1
     floor = max(sign * value for value in floors)
     return [
-        replace(cell, marks=(*cell.marks, "floor"))
-        if cell.value is not None and sign * cell.value <= floor and row not in ridge
-        else cell
-        for row, cell in zip(panel.rows, cells, strict=True)
+        replace(entry, marks=(*entry.marks, "floor"))
+        if entry.value is not None and sign * entry.value <= floor and row not in ridge
+        else entry
+        for row, entry in zip(panel.rows, entries, strict=True)
     ]
 
 
-def _over_tasks(panel: Panel) -> tuple[list[list[Cell]], str]:
-    """The columns average rank and win rate (the first cell is the trivial predictor's, empty), and their note."""
+def _over_tasks(panel: Panel) -> tuple[list[list[Entry]], str]:
+    """The columns average rank and win rate (the first entry is the trivial predictor's, empty), and their note."""
     m = matrix(panel)
     if not m.tasks:
-        empty = [Cell()] * (len(panel.rows) + 1)
+        empty = [Entry()] * (len(panel.rows) + 1)
         return [empty, empty], "No task was run with every method: there is no average rank and no win rate."
     ids = [tuple(panel.cells.loc[(panel.cells["row"] == r) & panel.cells["task"].isin(m.tasks), "id"]) for r in m.rows]
     columns = []
@@ -210,8 +210,10 @@ def _over_tasks(panel: Panel) -> tuple[list[list[Cell]], str]:
         (ranks(m.scores, m.higher).mean(axis=0), 2, False),
         (100 * win_rate(m.scores, m.higher), 0, True),
     ):
-        cells = [Cell(number(v, places), float(v), n=len(m.tasks), records=i) for v, i in zip(values, ids, strict=True)]
-        columns.append([Cell(), *with_best(cells, higher)])
+        entries = [
+            Entry(number(v, places), float(v), n=len(m.tasks), records=i) for v, i in zip(values, ids, strict=True)
+        ]
+        columns.append([Entry(), *with_best(entries, higher)])
     left_out = [t for t in panel.tasks if t not in m.tasks]
     note = f"Average rank and win rate over {counted(len(m.tasks), 'task')}"
     note += f" (without {', '.join(left_out)}, not run with every method)" if left_out else ""
@@ -225,22 +227,22 @@ def _grouped(names: Mapping[str, str]) -> str:
     return "; ".join(f"{name} ({', '.join(tasks)})" for name, tasks in groups.items())
 
 
-def intervals(panel: Panel) -> Table | None:
+def interval_table(panel: Panel) -> Table | None:
     """95 % t intervals over seeds, where a cell has at least two; None if none has."""
     columns, content = [], []
     for task in panel.tasks:
         places = decimals(mean_scores(panel.of(task=task)))
-        plain = [score_cell(panel.of(row, task), "score", places) for row in panel.rows]
+        plain = [score_entry(panel.of(row, task), "score", places) for row in panel.rows]
         shown = []
-        for cell in plain:
-            if cell.low is None or cell.high is None:
-                text = f"n={cell.n}: none" if cell.n else cell.text
+        for entry in plain:
+            if entry.low is None or entry.high is None:
+                text = f"n={entry.n}: none" if entry.n else entry.text
             else:
-                text = f"{number(cell.low, places)} to {number(cell.high, places)}"
-            shown.append(replace(cell, text=text, marks=()))
+                text = f"{number(entry.low, places)} to {number(entry.high, places)}"
+            shown.append(replace(entry, text=text, marks=()))
         columns.append(task_column(panel, task))
         content.append(shown)
-    if all(cell.low is None for column in content for cell in column):
+    if all(entry.low is None for column in content for entry in column):
         return None
     rows = tuple((row, tuple(column[i] for column in content)) for i, row in enumerate(panel.rows))
     note = "Student's t interval of the mean over seeds; two seeds give a very wide one, one seed gives none."
@@ -249,7 +251,7 @@ def intervals(panel: Panel) -> Table | None:
     )
 
 
-def costs(panel: Panel) -> Table:
+def cost_table(panel: Panel) -> Table:
     """Per method: hours, how they divide, peak memory; failed cells count, their hours were spent, too."""
     rows = []
     for row in panel.rows:
@@ -257,14 +259,14 @@ def costs(panel: Panel) -> Table:
         ids = tuple(cells["id"])
         total = float(cells["seconds_total"].sum())
         stages = [float(cells[f"seconds_{s}"].sum()) for s in ("data", "stage1", "stage2", "eval")]
-        line = [Cell(str(len(cells)), float(len(cells)), n=len(cells), records=ids), _hours(total, ids, len(cells))]
+        line = [Entry(str(len(cells)), float(len(cells)), n=len(cells), records=ids), _hours(total, ids, len(cells))]
         for seconds in stages:
             share = 100 * seconds / total if total > 0 else None
-            line.append(Cell() if share is None else Cell(f"{share:.0f}", share, n=len(cells), records=ids))
+            line.append(Entry() if share is None else Entry(f"{share:.0f}", share, n=len(cells), records=ids))
         for column in ("peak_memory_host", "peak_memory_device"):
             peak = cells[column].max()
             text = "—" if pd.isna(peak) else f"{peak / 2**30:.2f}"
-            line.append(Cell(text, None if pd.isna(peak) else float(peak) / 2**30, n=len(cells), records=ids))
+            line.append(Entry(text, None if pd.isna(peak) else float(peak) / 2**30, n=len(cells), records=ids))
         rows.append((row, tuple(line)))
     device = ", ".join(sorted(panel.cells["device"].unique()))
     shares = [(name, "%") for name in ("data", "stage 1", "stage 2", "evaluation")]
@@ -277,15 +279,15 @@ def costs(panel: Panel) -> Table:
     return Table(f"costs_{panel.name}", f"Costs, suite {panel.suite}", "method", columns, tuple(rows), notes)
 
 
-def _hours(seconds: float, ids: tuple[str, ...], n: int) -> Cell:
+def _hours(seconds: float, ids: tuple[str, ...], n: int) -> Entry:
     hours = seconds / 3600
-    return Cell(f"{hours:.3g}", hours, n=n, records=ids)
+    return Entry(f"{hours:.3g}", hours, n=n, records=ids)
 
 
 SELECTIONS = {"score_last": "last epoch", "score_best_val": "best on validation", "score_best_test": "best on test"}
 
 
-def selection(panel: Panel) -> Table | None:
+def selection_table(panel: Panel) -> Table | None:
     """Last, best-on-validation and best-on-test side by side; None where the cells have fewer than two of them."""
     present = [c for c in SELECTIONS if panel.cells[c].notna().any()]
     if len(present) < 2:
@@ -298,11 +300,11 @@ def selection(panel: Panel) -> Table | None:
             if cells.empty:
                 continue
             places = decimals(float(cells[c].mean()) for c in present)
-            line = [replace(score_cell(cells, c, places), marks=()) for c in present]
+            line = [replace(score_entry(cells, c, places), marks=()) for c in present]
             if "score_best_test" in present:
                 line.append(_optimism(cells, higher, places))
             head = f"{task}: {row}"
-            rows.append((head, (Cell(f"{metric} {'↑' if higher else '↓'}"), *line)))
+            rows.append((head, (Entry(f"{metric} {'↑' if higher else '↓'}"), *line)))
     columns = [Column("metric", text=True), *(Column(SELECTIONS[c]) for c in present)]
     notes = ["Mean ± standard deviation over seeds (number of seeds)."]
     if "score_best_test" in present:
@@ -315,15 +317,15 @@ def selection(panel: Panel) -> Table | None:
     return Table(f"selection_{panel.name}", title, "task: method", tuple(columns), tuple(rows), tuple(notes))
 
 
-def _optimism(cells: pd.DataFrame, higher: bool, places: int | None) -> Cell:
+def _optimism(cells: pd.DataFrame, higher: bool, places: int | None) -> Entry:
     both = cells.dropna(subset=["score", "score_best_test"])
     gain = (both["score_best_test"] - both["score"]) * (1 if higher else -1)
     if both.empty:
-        return Cell(records=tuple(cells["id"]))
-    return replace(score_cell(both.assign(gain=gain), "gain", places), marks=())
+        return Entry(records=tuple(cells["id"]))
+    return replace(score_entry(both.assign(gain=gain), "gain", places), marks=())
 
 
-def failures(frame: pd.DataFrame) -> Table | None:
+def failure_table(frame: pd.DataFrame) -> Table | None:
     """Every cell that has no score: how it ended and what it said; None if there is none."""
     ended = frame[frame["status"] != "done"].sort_values(["task", "method", "backbone", "seed", "id"])
     if ended.empty:
@@ -335,6 +337,6 @@ def failures(frame: pd.DataFrame) -> Table | None:
         said = f"{error.get('type', '')}: {error.get('message', '')}".strip(": ")
         status = line["status"]
         texts = (WORDS[status], " ".join(said.split())[:200], line["origin"], line["protocol"], line["id"][:12])
-        cells = tuple(Cell(t, failures={status: 1}, records=(line["id"],)) for t in texts)
-        rows.append((f"{line['task']} {line['method']} {line['backbone']} s{line['seed']}", cells))
+        entries = tuple(Entry(t, failures={status: 1}, records=(line["id"],)) for t in texts)
+        rows.append((f"{line['task']} {line['method']} {line['backbone']} s{line['seed']}", entries))
     return Table("failures", "Cells that failed", "cell", columns, tuple(rows))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.report.document.table import Cell, Column, Table
+from bench.report.document.table import Column, Entry, Table
 from bench.report.frame import Panel
 from bench.report.statistics import friedman, paired, ranks
 from bench.words import counted
@@ -34,7 +34,7 @@ def matrix(panel: Panel, common: bool = True) -> Matrix:
     return Matrix(panel.rows, tasks, means.to_numpy(dtype=float), tuple(panel.metric_of(t)[2] for t in tasks))
 
 
-def pairs(panel: Panel) -> Table | None:
+def pair_table(panel: Panel) -> Table | None:
     """Every pair of methods over tasks: wins, p, Holm's p, the smallest p that could be; None for one method."""
     m = matrix(panel, common=False)
     if len(m.rows) < 2:
@@ -43,11 +43,11 @@ def pairs(panel: Panel) -> Table | None:
     for pair in paired(m.rows, m.scores, m.higher):
         ids = tuple(panel.cells.loc[panel.cells["row"].isin([pair.a, pair.b]), "id"])
 
-        def cell(value: float | None, text: str, n: int = pair.n, ids: tuple[str, ...] = ids) -> Cell:
-            return Cell(text, value, n=n, records=ids)
+        def entry(value: float | None, text: str, n: int = pair.n, ids: tuple[str, ...] = ids) -> Entry:
+            return Entry(text, value, n=n, records=ids)
 
-        p = [cell(v, "—" if v is None else f"{v:.3g}") for v in (pair.p, pair.p_holm, pair.smallest)]
-        counts = [cell(v, str(v)) for v in (pair.n, pair.wins, pair.ties, pair.losses)]
+        p = [entry(v, "—" if v is None else f"{v:.3g}") for v in (pair.p, pair.p_holm, pair.smallest)]
+        counts = [entry(v, str(v)) for v in (pair.n, pair.wins, pair.ties, pair.losses)]
         rows.append((f"{pair.a} vs {pair.b}", (*counts, *p)))
     titles = ("tasks", "wins", "ties", "losses", "p", "p (Holm)", "smallest p")
     notes = (
@@ -60,7 +60,7 @@ def pairs(panel: Panel) -> Table | None:
     return Table(f"pairs_{panel.name}", f"Paired comparison, suite {panel.suite}", "pair", columns, tuple(rows), notes)
 
 
-def verdict(panel: Panel) -> str:
+def standing(panel: Panel) -> str:
     """One or two sentences: who is ahead, by how much, and how sure that is."""
     m = matrix(panel)
     if len(m.rows) < 2 or not m.tasks:
@@ -83,7 +83,7 @@ def verdict(panel: Panel) -> str:
     return text + f"No two methods can be told apart at 5 % (Wilcoxon over tasks, Holm){reason}."
 
 
-def ranking_sentence(panel: Panel) -> str:
+def friedman_in_words(panel: Panel) -> str:
     """Friedman's test with Nemenyi's critical difference in words, or why there is none."""
     m = matrix(panel)
     found = friedman(m.scores, m.higher) if m.tasks else None
