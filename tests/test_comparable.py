@@ -30,8 +30,8 @@ def test_seeds_that_are_not_comparable_are_neither_averaged_nor_in_one_table(asp
     same = [make_record(seed=s, score=0.2) for s in (0, 1)]
     other = make_record(seed=2, score=0.8, **OTHERS[aspect])
     main, apart = parts(*same, other)
-    assert tables.score_table(main, CATALOGUE).cell("vanilla", "advection").value == 0.2
-    assert tables.score_table(apart, CATALOGUE).cell("vanilla", "advection").value == 0.8
+    assert tables.score_table(main, CATALOGUE).entry("vanilla", "advection").value == 0.2
+    assert tables.score_table(apart, CATALOGUE).entry("vanilla", "advection").value == 0.8
     assert main.name != apart.name and "set apart 1" in build.heading(apart)
     for panel in (main, apart):
         said = [note for note in tables.score_table(panel, CATALOGUE).notes if "Attention: advection" in note]

@@ -329,7 +329,7 @@ def test_latex_compiles(tmp_path):
 
 
 def test_a_row_of_the_wrong_length_is_refused():
-    with pytest.raises(ValueError, match="1 cells for 2 columns"):
+    with pytest.raises(ValueError, match="1 entries for 2 columns"):
         Table("t", "", "", (Column("a"), Column("b")), (("x", (Entry(),)),))
 
 
