@@ -39,6 +39,7 @@ bench: install
 # run fewer of the same.
 fuzz: install
 	$(BIN)/python -m tests.fuzz_pickles 10000
+	$(BIN)/python -m tests.fuzz_files 2000
 	$(BIN)/python -m tests.fuzz_records 5000
 
 clean:

@@ -16,10 +16,10 @@ from bench.backbones import BACKBONES
 from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
 from bench.models.source import load_source_model
-from bench.records.arrays import read_arrays
 from bench.records.store import Store
 from bench.settings import AnalysisSettings
 from bench.sources import SourceData, load_source
+from tasks.files.arrays import read_arrays
 from tests.record_factory import make_record
 
 

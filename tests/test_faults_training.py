@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import subprocess
@@ -308,9 +309,9 @@ def test_data_that_change_between_two_cells_are_refused(tmp_path):
     assert run_cells(job, first).records[0]["status"] == "done"
     root = tmp_path / "data" / "generated" / "tiny"
     file = next(path for spec in registry.tasks()["spherical"].files if (path := locate(root, spec)))
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(bytes(content))
+    content = bytearray(gzip.decompress(file.read_bytes()))
+    content[len(content) // 2] ^= 1  # a pixel
+    file.write_bytes(gzip.compress(content))
     (refused,) = run_cells(job, second).results
     assert refused.outcome == "failed"
     assert refused.record["error"]["type"] == "DataError"

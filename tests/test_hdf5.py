@@ -17,6 +17,7 @@ import pytest
 from tasks.contract import DataError, Request
 from tasks.files.darcy_mat import read_variable
 from tasks.files.generated import origin_of
+from tests.fuzz_files import GOOD, in_a_child
 from tests.pde_helpers import TASKS, tiny
 
 
@@ -203,3 +204,13 @@ def test_darcys_matlab_file_is_held_to_the_same(tmp_path):
         read_variable(path, "coeff", 10)
     with pytest.raises(DataError, match="link to sol in /dev/zero"):
         read_variable(path, "sol", 10)
+
+
+@pytest.mark.parametrize("at", [17, 51], ids=["crashed", "never came back"])
+def test_a_damaged_attribute_that_is_no_number_is_left_unread(tmp_path, at):
+    """Bytes behind the name of the mark, an attribute of text, at which reading all attributes ended so."""
+    path = tiny("advection", tmp_path)
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(b"generated_by") + at] = 0xFF
+    path.write_bytes(damaged)
+    assert in_a_child(TASKS["advection"], tmp_path) == GOOD

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tasks.contract import DataError
+from tasks.files.arrays import read_arrays
 from tasks.files.npz import read_binary
 
 
@@ -64,3 +65,18 @@ def test_an_encrypted_archive_is_no_traceback(tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(DataError, match="encrypted"):
         read_binary(tmp_path / "a.npz", "x", (None, 3))
+
+
+@pytest.mark.parametrize("head", [b"{'descr': '<f4', (", b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"])
+def test_a_header_that_is_no_python_or_promises_objects_is_a_value_error(tmp_path, head):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(8))
+    with pytest.raises(ValueError, match=r"no \.npy header|holds objects"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_small_file_that_unpacks_to_far_more_is_refused_before_room_is_made(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", bytes(1 << 24))
+    with pytest.raises(ValueError, match="16,777,216 bytes, expected at most"):
+        read_arrays(tmp_path / "a.npz")

@@ -14,9 +14,9 @@ from bench.analysis.features import WEIGHTS, read_weights, write_arrays
 from bench.analysis.inputs import NotKept
 from bench.analysis.similarity import movement
 from bench.analysis.summary import summarise
-from bench.records.arrays import read_arrays
 from bench.records.record import Record
 from bench.records.store import Store
+from tasks.files.arrays import read_arrays
 
 
 def analyse(store: Store, record: Record, names: Iterable[str], data_dir: Path, again: bool = False) -> dict[str, str]:

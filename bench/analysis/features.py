@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.records.arrays import read_arrays
 from bench.records.store import write_atomically
+from tasks.files.arrays import read_arrays
 
 if TYPE_CHECKING:
     import torch

@@ -15,10 +15,10 @@ from typing import Any
 from bench.cli.options import to_path
 from bench.cli.problems import set_aside
 from bench.errors import BenchError, Exit, UsageError
-from bench.records.files import open_file
 from bench.records.record import Record
 from bench.records.store import SIDECARS, Problem, Store, replacing, to_json
 from bench.words import say
+from tasks.files.regular import open_file
 
 KEY = ("task", "method", "backbone", "seed", "id")
 """What names a record and its sidecars."""

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.errors import SetupError
-from bench.records.files import read_file
 from bench.records.layout import Curves
 from bench.records.record import Record, Shared, check
 from bench.records.schema import checker
+from tasks.files.regular import read_file
 
 SIDECARS = (".curves.json", ".npz", ".safetensors")
 LARGEST_RECORD, LARGEST_CURVES = 16 << 20, 256 << 20

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.arrays import read_arrays
 from bench.records.record import Record
 from bench.records.store import Problem, Store
+from tasks.files.arrays import read_arrays
 
 
 class Sidecars:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks import source
+from tasks.files.arrays import LARGEST_DATA, read_arrays
 from tasks.files.fingerprint import fingerprint
 
 
@@ -27,10 +28,10 @@ def copy_of(path: Path, folder: Path, reader: str, choices: object) -> Path:
 def read_copy(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
     """The arrays of the copy at `path`, or None where there is no whole one."""
     try:
-        with np.load(path, allow_pickle=False) as copy:
-            return {name: copy[name] for name in names}
-    except Exception:
-        return None  # whatever is wrong with it, half a copy is as good as none: it is made again and replaced
+        copy = read_arrays(path, most=LARGEST_DATA)
+        return {name: copy[name] for name in names}
+    except (OSError, ValueError, KeyError):
+        return None  # half a copy is as good as none: it is made again and replaced
 
 
 def keep_copy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from tasks.contract import DataError
 
@@ -21,6 +22,8 @@ MOST_PACKED = 1100
 """Times its own size that a file may unpack to: deflate cannot pack more than 1,032 to 1."""
 MOST_CHUNK = 2**29
 """Bytes of one chunk, which HDF5 unpacks whole."""
+WIDEST_NUMBER = 16
+"""Bytes."""
 
 
 @contextmanager
@@ -83,6 +86,23 @@ def member(path: Path, node: object, name: str) -> h5py.Group | h5py.Dataset | N
                             "Copy them into it (h5copy -f soft,ext), or get the file again.")  # fmt: skip
         node = node[part]
     return node if isinstance(node, h5py.Group | h5py.Dataset) else None
+
+
+def numbers_beside(node: h5py.Group) -> dict[str, float]:
+    """The attributes of `node` that are one number each, by name.
+
+    Others are not read: HDF5 takes a damaged description of strings at its word, and may never come back.
+    """
+    found = {}
+    for name in node.attrs:
+        attribute = node.attrs.get_id(name)
+        kind = attribute.get_type()
+        number = kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) and kind.get_size() <= WIDEST_NUMBER
+        if number and attribute.shape in ((), (1,)):
+            value = np.empty(1, kind.dtype)
+            attribute.read(value.reshape(attribute.shape))
+            found[name] = float(value[0])
+    return found
 
 
 def check_stored(path: Path, name: str, array: h5py.Dataset) -> h5py.Dataset:

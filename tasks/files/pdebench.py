@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from tasks.contract import DataError
-from tasks.files.hdf5 import GET_AGAIN, check_stored, member, open_h5
+from tasks.files.hdf5 import GET_AGAIN, check_stored, member, numbers_beside, open_h5
 
 Layout = Literal["scalar", "darcy", "cfd", "grouped"]
 FIELDS = ("density", "pressure", "Vx", "Vy", "Vz")
@@ -145,10 +145,7 @@ def _constants(path: Path, h5: h5py.File) -> dict[str, float]:
     number = r"([0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)"
     found = {n.lower(): v for n, v in re.findall(rf"(?<![A-Za-z])(beta|Nu|Rho|Eta|Zeta|M){number}", path.stem)}
     constants = {name: float(value.rstrip(".")) for name, value in found.items()}
-    for name, value in h5.attrs.items():
-        if np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":
-            constants[name.lower()] = float(np.ravel(value)[0])
-    return constants
+    return constants | {name.lower(): value for name, value in numbers_beside(h5).items()}
 
 
 def read_frames(

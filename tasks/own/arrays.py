@@ -5,7 +5,6 @@ Nothing is unpickled. What comes out is checked: shapes that a task can have, fi
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from tasks.contract import DataError, Kind
+from tasks.files.arrays import LARGEST_DATA, read_arrays
 
+ARRAYS = ("x", "y", "split", "group")
+"""What an `.npz` may hold; others in it are left alone."""
 PARTS = ("train", "val", "test")
 KINDS: tuple[Kind, ...] = ("classes", "multilabel", "dense")
 FEWEST = 5
@@ -64,17 +66,14 @@ def read(path: Path, kind: Kind, targets: Sequence[str] = ("y",)) -> Arrays:
 
 def _npz(path: Path, targets: Sequence[str]) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name in ("x", "y", "split", "group")}
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise DataError(path, f"no readable arrays ({error})", "an .npz file", "Save it anew.") from error
+        found = read_arrays(path.resolve(), ARRAYS, LARGEST_DATA)
+    except (ValueError, OSError) as error:
+        if "holds objects" not in str(error):
+            raise DataError(path, f"no readable arrays ({error})", "an .npz file",
+                            "Save it anew with np.savez.") from error  # fmt: skip
         raise DataError(path, "an object array (ragged rows, or mixed types)", "arrays of plain numbers",
                         "Pad or cut the samples to one shape and save them as float32.") from error  # fmt: skip
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(
-            path, f"no readable archive ({error})", "an .npz file", "Save it anew with np.savez."
-        ) from error
+    return {name: values for name, values in found.items() if name in ARRAYS}
 
 
 def _table(path: Path, targets: Sequence[str]) -> dict[str, np.ndarray]:

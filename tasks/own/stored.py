@@ -153,19 +153,18 @@ def _recipe(train: int, steps: int, most_epochs: int, lr: float) -> dict[str, An
 
 def read(request: Request, file: File, facts: Mapping[str, Any]) -> Data:
     """The splits as they were drawn at the import, inputs and fields z-scored channel by channel."""
-    import numpy as np
-
     from tasks.contract import ArraySplit
     from tasks.files import nb360
+    from tasks.files.arrays import LARGEST_DATA, read_arrays
     from tasks.files.locate import find
 
     nb360.check_options(request)
     path = find(request.root, file)
     try:
-        with np.load(path, allow_pickle=False) as held:
-            x, y = held["x"], held["y"]
-            rows = {part: held[f"rows_{part}"] for part in ("train", "val", "test")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        held = read_arrays(path.resolve(), most=LARGEST_DATA)
+        x, y = held["x"], held["y"]
+        rows = {part: held[f"rows_{part}"] for part in ("train", "val", "test")}
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(path, f"no readable arrays ({error})", "what `bench data import` wrote",
                         "Import the data again with --replace.") from error  # fmt: skip
     test = rows.pop("test")
