@@ -5,8 +5,8 @@ import json
 import pytest
 
 from bench import cli
-from bench.cli.merge import Clash, merge
 from bench.errors import Exit
+from bench.records.merge import Clash, merge
 from bench.records.store import Store
 from tests.record_factory import make_curves, make_record, make_store
 
@@ -64,7 +64,7 @@ def test_unreadable_files_are_named_and_the_others_are_merged(tmp_path, capsys):
     (a.folder / "broken.json").write_text("{")
     assert cli.main(["merge", str(a.folder), "--out", str(tmp_path / "out")]) == Exit.SOME_FAILED
     said = capsys.readouterr()
-    assert "broken.json" in said.err and "1 records copied" in said.out
+    assert "broken.json" in said.err and "1 record copied" in said.out
 
 
 def test_links_and_names_that_point_elsewhere_do_not_leave_the_folder(tmp_path):

@@ -18,7 +18,6 @@ from bench.errors import Exit, UsageError
 from bench.records.store import Store
 from bench.words import say
 
-HELP = "probe, t-SNE, discrepancy or similarity of finished cells"
 ANALYSES = {
     "probe": "error of a linear classifier on source features, by epoch",
     "tsne": "t-SNE coordinates of source features",

@@ -21,6 +21,7 @@ from bench import registry, words
 from bench import standins as data
 from bench.cli.options import add_list, refuse, to_path
 from bench.cli.selection import add_data_dir
+from bench.cli.tables import table
 from bench.errors import Exit, UsageError
 from bench.plan import PROFILES
 from tasks.contract import DataError, File, Task
@@ -244,10 +245,14 @@ ACTIONS = {"status": _status, "fetch": _fetch, "verify": _verify, "generate": _g
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    lines = [("task", "state", "size", "file", "")]
-    for row in rows:
-        size = human(row["bytes"]) if row.get("bytes") else "-"
-        lines.append((row["task"], row["state"], size, row.get("file") or "-", row["detail"]))
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
-    for line in lines:
-        words.say("  ".join([*(text.ljust(w) for text, w in zip(line, widths)), line[4]]).rstrip())
+    shown = [
+        {
+            "task": row["task"],
+            "state": row["state"],
+            "size": human(row["bytes"]) if row.get("bytes") else "-",
+            "file": row.get("file") or "-",
+            "": row["detail"],
+        }
+        for row in rows
+    ]
+    words.say(table(shown))

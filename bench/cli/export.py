@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.cli.options import to_path
 from bench.cli.problems import set_aside
 from bench.cli.selection import add_results_dir
-from bench.csvs import inert
-from bench.errors import Exit, SetupError, UsageError, unknown
-from bench.records.record import RECORD, Record
+from bench.errors import Exit, UsageError, unknown
+from bench.records import flat
 from bench.records.store import Store, replacing
 from bench.words import counted, printable, say
 
-HELP = "write all records as one table: csv, json or parquet"
 FORMATS = ("json", "csv", "parquet")
-PLAIN = tuple(name for name, key in RECORD.items() if not key.nested)
-"""Keys of a record that are one value; of the others, what is useful in a table gets columns of its own."""
-READ = (*PLAIN, "error", "trivial", "data", "git", "metrics", "settings")
-DERIVED = ("error_type", "error_message", "trivial_score", "fingerprint", "commit", "dirty")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the table, row by row; files that are not readable records are named on standard error."""
     form = format_of(args.format, args.out)
-    records, problems = Store(args.results_dir).scan(READ)
+    records, problems = Store(args.results_dir).scan(flat.READ)
     set_aside(problems, "not exported", sys.stderr)
     if form == "parquet":
-        pieces = iter([to_parquet(records)])
+        pieces = iter([flat.to_parquet(records)])
     else:
-        lines = json_pieces(records) if form == "json" else csv_lines(records)
+        lines = flat.json_pieces(records) if form == "json" else flat.csv_lines(records)
         pieces = (line.encode(errors="backslashreplace") for line in lines)
     if args.out is None:
         for piece in pieces:
@@ -67,77 +56,3 @@ def format_of(given: str | None, out: Path | None) -> str:
     if suffix not in FORMATS:
         raise unknown(f"format of --out {out}", suffix, FORMATS)
     return suffix
-
-
-def flatten(record: Record) -> dict[str, Any]:
-    """One flat row: plain keys, then `DERIVED`, then `metrics.NAME` and settings as `trainer.lr`."""
-    error, git = record["error"] or {}, record["git"]
-    known: list[Any] = [error.get("type"), error.get("message"), record["trivial"].get("score")]
-    known += [record["data"].get("fingerprint"), git.get("commit"), git.get("dirty")]
-    row: dict[str, Any] = {key: record[key] for key in PLAIN} | dict(zip(DERIVED, known, strict=True))
-    row |= {f"metrics.{name}": metric["value"] for name, metric in sorted(record["metrics"].items())}
-    row |= dict(sorted(record["settings"].items()))
-    return row
-
-
-def columns(records: Sequence[Record]) -> list[str]:
-    """Every column of any row: plain keys in the record's order first, then metrics and settings by name."""
-    settings = {id(record["settings"]): record["settings"] for record in records}
-    dotted = {name for one in settings.values() for name in one}
-    dotted |= {f"metrics.{name}" for record in records for name in record["metrics"]}
-    return [*PLAIN, *DERIVED, *sorted(dotted.difference(PLAIN, DERIVED))]
-
-
-def json_pieces(records: Sequence[Record]) -> Iterator[str]:
-    """An array of objects."""
-    yield "["
-    for place, record in enumerate(records):
-        row = json.dumps(flatten(record), indent=1, ensure_ascii=False, allow_nan=False)
-        yield ("," if place else "") + "\n " + row.replace("\n", "\n ")
-    yield "\n]\n" if records else "]\n"
-
-
-def csv_lines(records: Sequence[Record]) -> Iterator[str]:
-    """A head and one line per row; lists as JSON, None as nothing, text that a spreadsheet would compute as text."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns(records), lineterminator="\n")
-    writer.writerow({name: inert(name) for name in writer.fieldnames})
-    for record in records:
-        yield out.getvalue()
-        out.seek(0)
-        out.truncate()
-        row = flatten(record)
-        writer.writerow({k: json.dumps(v) if isinstance(v, (list, bool)) else inert(v) for k, v in row.items()})
-    yield out.getvalue()
-
-
-def to_parquet(records: Sequence[Record]) -> bytes:
-    """A parquet file; a column whose values are of several kinds (a setting of two methods) is kept as JSON text."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise SetupError(
-            "parquet needs pyarrow, which is not installed: pip install 'cross-modality-bench[parquet]', "
-            "or choose --format csv"
-        ) from None
-    table: dict[str, list[Any]] = {name: [] for name in columns(records)}
-    for record in records:
-        row = flatten(record)
-        for name, values in table.items():
-            values.append(row.get(name))
-    out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({name: pyarrow.array(_one_kind(v)) for name, v in table.items()}), out)
-    return out.getvalue()
-
-
-def _one_kind(values: list[Any]) -> list[Any]:
-    """A column as parquet takes it: of one kind, bytes of a path that are no text escaped."""
-    kinds = {type(v) for v in values if v is not None}
-    if len(kinds - {int, float}) + bool(kinds & {int, float}) > 1 or list in kinds:
-        values = [None if v is None else json.dumps(v) for v in values]
-    elif float in kinds:
-        values = [None if v is None else float(v) for v in values]
-    if str in kinds:
-        values = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]
-    return values

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 from bench import registry
 from bench.backbones import BACKBONES
 from bench.cli.selection import add_data_dir
+from bench.cli.tables import fitted, markdown
 from bench.errors import Exit
 from bench.words import say
 
@@ -24,8 +23,6 @@ COLUMNS = {
 }
 """What a terminal shows of each kind, most important first; the last column stays and is wrapped, others go where there
 is no room. `describe NAME`, --format markdown and --json have everything."""
-LEAST = 24
-"""Letters that the last column has at least."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,45 +102,3 @@ def _studies() -> list[dict[str, Any]]:
     from bench import studies
 
     return [{"name": s.name, "question": s.question, "claims": list(s.claims)} for s in studies.all_studies().values()]
-
-
-def fitted(rows: list[dict[str, Any]], columns: Sequence[str], width: int) -> str:
-    """Those of the columns that fit into `width` letters as aligned text, the last one wrapped below itself."""
-    *others, last = columns
-    shown: list[str] = []
-    start = 0
-    for name in others:
-        wide = max([len(name), *(len(_text(row[name])) for row in rows)]) + 2
-        if start + wide + LEAST > width:
-            break
-        shown.append(name)
-        start += wide
-    lines: list[dict[str, Any]] = []
-    for row in rows:
-        first, *more = textwrap.wrap(_text(row[last]), width - start, break_long_words=False) or [""]
-        lines.append({name: row[name] for name in shown} | {last: first})
-        lines += [dict.fromkeys(shown, "") | {last: line} for line in more]
-    return table(lines)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Rows of the same keys as aligned text."""
-    if not rows:
-        return "(none)"
-    lines = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join("  ".join(text.ljust(w) for text, w in zip(line, widths)).rstrip() for line in lines)
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Rows of the same keys as a markdown table."""
-    if not rows:
-        return "(none)"
-    lines = [f"| {' | '.join(_text(value).replace('|', '¦') for value in row.values())} |" for row in rows]
-    return "\n".join([f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}", *lines])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
-import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from bench.cli.options import to_path
 from bench.cli.problems import set_aside
-from bench.errors import BenchError, Exit, UsageError
-from bench.records.record import Record
-from bench.records.store import SIDECARS, Problem, Store, replacing, to_json
-from bench.words import say
-from tasks.files.regular import open_file
-
-KEY = ("task", "method", "backbone", "seed", "id")
-"""What names a record and its sidecars."""
-LARGEST = 1 << 40
-"""Bytes of a sidecar: what is copied is never held in memory."""
-HELP = "copy the records of several stores into one; two different records of one cell are refused"
+from bench.errors import Exit, UsageError
+from bench.records.merge import merge
+from bench.records.store import Store
+from bench.words import counted, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,103 +28,5 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{folder} is no folder: bench merge expects results folders")
     merged = merge([Store(folder) for folder in args.stores], Store(args.out))
     set_aside(merged.problems, "not merged", sys.stderr)
-    say(f"{merged.copied} records copied to {args.out}, {merged.known} were there or came twice")
+    say(f"{counted(merged.copied, 'record')} copied to {args.out}, {merged.known} were there or came twice")
     return Exit.SOME_FAILED if merged.problems else Exit.OK
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What a merge did."""
-
-    copied: int
-    known: int
-    """Records that were in the target already, or in an earlier store, with the same content."""
-    problems: tuple[Problem, ...]
-
-
-def merge(sources: Sequence[Store], target: Store) -> Merged:
-    """Copy every record of `sources` with its sidecars into `target`; nothing is written if any two clash.
-
-    A clash is one cell with two different records, or the same record with different sidecars.
-    """
-    present = {record["id"]: (target, _digest(target, record)) for record, _ in _read(target, [])}
-    new: list[tuple[Store, dict[str, Any]]] = []
-    problems: list[Problem] = []
-    clashes: list[str] = []
-    known = 0
-    for store in sources:
-        for record, path in _read(store, problems):
-            digest = _digest(store, record)
-            if record["id"] not in present:
-                present[record["id"]] = (store, digest)
-                new.append((store, {key: record[key] for key in KEY}))
-            elif present[record["id"]][1] == digest:
-                known += 1
-            else:
-                there = present[record["id"]][0]
-                differ = _difference(_content(there, there.read(there.path(record))), _content(store, record))
-                clashes.append(f"{path} and {there.path(record)} differ in {differ}")
-    if clashes:
-        shown = "\n  ".join([*clashes[:20], *([f"and {len(clashes) - 20} more"] if len(clashes) > 20 else [])])
-        raise Clash(f"nothing was merged, {len(clashes)} cells clash; remove one of each:\n  {shown}")
-    for store, record in new:
-        # Sidecars first, so that no record points to a missing file at any moment.
-        for suffix in (*SIDECARS, ".json"):
-            with (
-                contextlib.suppress(FileNotFoundError),
-                open_file(store.sidecar(record, suffix), LARGEST) as source,
-                replacing(target.sidecar(record, suffix)) as copy,
-            ):
-                shutil.copyfileobj(source, copy)
-    return Merged(len(new), known, tuple(problems))
-
-
-class Clash(BenchError):
-    """Two stores disagree on a cell."""
-
-
-def _read(store: Store, problems: list[Problem]) -> Iterable[tuple[Record, Path]]:
-    """Readable records of a store; a file that is not one is a problem, and so is one with a sidecar that is none."""
-    for path in store.files():
-        try:
-            record = store.read(path)
-        except (ValueError, OSError) as error:
-            problems.append(Problem(path, str(error)))
-            continue
-        wrong = _wrong_sidecar(store, record)
-        if wrong is None:
-            yield record, path
-        else:
-            problems.append(Problem(path, wrong))
-
-
-def _wrong_sidecar(store: Store, record: Record) -> str | None:
-    """Which sidecar is no plain file (a link may leave the folder), or None."""
-    for suffix in SIDECARS:
-        path = store.sidecar(record, suffix)
-        try:
-            open_file(path, LARGEST).close()
-        except FileNotFoundError:
-            continue
-        except (ValueError, OSError) as error:
-            return f"{path.name} {error}"
-    return None
-
-
-def _content(store: Store, record: Record) -> dict[str, object]:
-    """What makes two records of one cell the same: every key, and every byte of the sidecars."""
-    files = {}
-    for suffix in SIDECARS:
-        with contextlib.suppress(FileNotFoundError), open_file(store.sidecar(record, suffix), LARGEST) as file:
-            files[suffix] = hashlib.file_digest(file, "sha256").hexdigest()
-    return dict(sorted(record.items())) | files
-
-
-def _digest(store: Store, record: Record) -> bytes:
-    """The same in 32 bytes: of many thousands of records no more is kept."""
-    return hashlib.sha256(to_json(_content(store, record))).digest()
-
-
-def _difference(a: dict[str, object], b: dict[str, object]) -> str:
-    names = sorted(k for k in {**a, **b} if a.get(k) != b.get(k))
-    return ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")

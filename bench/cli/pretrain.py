@@ -8,8 +8,6 @@ import time
 from bench.cli.options import to_path
 from bench.errors import UsageError
 
-HELP = "train the embedded vision backbone swin_micro on Fashion-MNIST and write its weights"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench pretrain`."""

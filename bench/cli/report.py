@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from bench.report.document.page import Page
     from bench.report.frame import Catalogue
 
-HELP = "write a report of finished cells: markdown, tables (csv, tex), figures (svg, csv), optionally one HTML page"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench report`."""

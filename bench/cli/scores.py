@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cli.list import table
+from bench.cli.tables import table
 from bench.records.record import Record
 from bench.words import say
 
