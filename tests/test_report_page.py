@@ -11,6 +11,7 @@ from bench import cli
 from bench.errors import Exit
 from bench.records.store import Store
 from bench.report.document import table as render
+from bench.report.document.latex import latex
 from bench.report.document.markdown import markdown
 from bench.report.document.page import Fold, Page, Section, Text
 from bench.report.document.table import Column, Entry, Table
@@ -120,7 +121,7 @@ def test_every_number_in_every_table_leads_to_its_records_and_latex_is_ascii():
     for table in tables:
         for line in csv.DictReader(render.to_csv(table).splitlines()):
             assert line["records"] or not line["value"], (table.name, line)
-        assert render.latex(table).isascii(), [c for c in render.latex(table) if not c.isascii()]
+        assert latex(table).isascii(), [c for c in latex(table) if not c.isascii()]
 
 
 def test_an_earlier_report_leaves_nothing_behind(tmp_path):

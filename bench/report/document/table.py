@@ -1,4 +1,4 @@
-"""One table, four renderings: markdown, CSV, LaTeX, HTML. Every entry knows its number, its spread and its records."""
+"""A table, as markdown, CSV and HTML (`latex` has the fourth form). Every entry knows its number, its spread and its records."""
 
 from __future__ import annotations
 
@@ -23,55 +23,6 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),
 }
 """Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
-TEX_MARKS = {
-    "†": r"$^{\dagger}$",
-    "◊": r"$^{\diamond}$",
-    "‡": r"$^{\ddagger}$",
-    "§": r"$^{\S}$",
-    "¶": r"$^{\P}$",
-    "*": r"$^{*}$",
-    "≈": r"$^{\approx}$",
-}
-GREEK_LETTERS = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
-GREEK_NAMES = """
-alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega
-Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
-"""
-GREEK = dict(zip(GREEK_LETTERS, GREEK_NAMES.split(), strict=True))
-TEX = (
-    {c: "\\" + c for c in "&%$#_{}"}
-    | {letter: f"$\\{name}$" for letter, name in GREEK.items()}
-    | {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "—": "---",
-        "–": "--",
-        "Å": r"\AA{}",
-        "±": r"$\pm$",
-        "≈": r"$\approx$",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "×": r"$\times$",
-        "→": r"$\to$",
-        "−": "$-$",
-        "≤": r"$\le$",
-        "≥": r"$\ge$",
-        "≠": r"$\ne$",
-        "√": r"$\surd$",
-        "∞": r"$\infty$",
-        "·": r"$\cdot$",
-        "½": r"$\frac{1}{2}$",
-        "‖": r"$\|$",
-        "²": r"$^2$",
-        "³": r"$^3$",
-        "µ": r"$\mu$",
-        **{c: f"$_{n}$" for n, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
-        # In the default font encoding these three would print as a dash and as upside-down marks.
-        **{c: f"${c}$" for c in "|<>"},
-    }
-)
-
 
 LONG = 32
 """Letters from which on a column of text may break on a page."""
@@ -214,36 +165,6 @@ def to_csv(table: Table) -> str:
             tail = ("yes" if entry.best else "", " ".join(entry.marks), failures, " ".join(entry.records))
             writer.writerow([*head, *numbers, entry.n, *tail])
     return out.getvalue()
-
-
-def tex_escape(text: str) -> str:
-    """`text` safe in LaTeX, with symbols that pdflatex does not know spelled out."""
-    return "".join(TEX.get(c, c) for c in text)
-
-
-def latex(table: Table) -> str:
-    """A `table` environment for the booktabs package."""
-
-    def show(entry: Entry) -> str:
-        text = tex_escape(entry.text)
-        marks = "".join(TEX_MARKS[s] for s in entry.symbols)
-        return (rf"\textbf{{{text}}}" if entry.best else text) + marks
-
-    heads = " & ".join([tex_escape(table.stub), *(tex_escape(c.head) for c in table.columns)])
-    body = "\n".join(" & ".join([tex_escape(label), *map(show, entries)]) + r" \\" for label, entries in table.rows)
-    legend = [(TEX_MARKS[symbol] + " " + tex_escape(text)) for symbol, text in _legend_parts(table)]
-    caption = " ".join([tex_escape(table.title) + ".", *map(tex_escape, table.notes), *(f"{x}." for x in legend)])
-    align = "l" + "".join("l" if c.text else "r" for c in table.columns)
-    lines = [
-        *(r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}}}"),
-        *(rf"\begin{{tabular}}{{{align}}}", r"\toprule", heads + r" \\", r"\midrule", body, r"\bottomrule"),
-        *(r"\end{tabular}", r"\end{table}", ""),
-    ]
-    return "\n".join(lines)
-
-
-def _legend_parts(table: Table) -> list[tuple[str, str]]:
-    return [(line[0], line[2:]) for line in table.legend()]
 
 
 def to_html(table: Table) -> str:

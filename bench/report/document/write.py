@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.report.document import table as render
 from bench.report.document.html import to_html
+from bench.report.document.latex import latex
 from bench.report.document.markdown import markdown
 from bench.report.document.page import Page
 
@@ -25,7 +26,7 @@ def write(page: Page, folder: Path, html: bool = False) -> list[Path]:
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     for block in page.tables():
         (folder / "tables" / f"{block.name}.csv").write_text(render.to_csv(block), **UTF_8)
-        (folder / "tables" / f"{block.name}.tex").write_text(render.latex(block), **UTF_8)
+        (folder / "tables" / f"{block.name}.tex").write_text(latex(block), **UTF_8)
     drawn = {d.name: d.svg() for d in page.drawings()}
     for drawing in page.drawings():
         drawing.save(folder / "figures", drawn[drawing.name])
