@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,14 @@ class Cell:
         return f"{self.task} / {self.method} / {self.backbone} / seed {self.seed}" + (
             f" [{changed}]" if changed else ""
         )
+
+
+def cell_of(record: Record) -> Cell:
+    """The cell that a record is of."""
+    overrides = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in record["overrides"].items()))
+    names = ("task", "method", "backbone", "seed", "profile", "protocol", "origin")
+    cell = Cell(**{name: record[name] for name in names}, overrides=overrides)
+    return cell if cell.id == record["id"] else replace(cell, random_weights=True)
 
 
 @dataclass(frozen=True)

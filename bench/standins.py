@@ -19,6 +19,7 @@ from typing import Any
 from bench.errors import SetupError
 from tasks import source
 from tasks.contract import Task
+from tasks.files.atomic import write_quickly
 from tasks.files.generated import read_mark
 from tasks.files.locate import locate
 
@@ -133,6 +134,4 @@ def _mark(task: Task, profile: str, samples: int | None) -> dict[str, Any]:
 def _write_mark(task: Task, root: Path, made: Mapping[str, Any]) -> None:
     mark = _done_mark(task, root)
     mark.parent.mkdir(parents=True, exist_ok=True)
-    temporary = mark.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(made))
-    temporary.replace(mark)
+    write_quickly(mark, json.dumps(made).encode())

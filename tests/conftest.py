@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,14 @@ def weird_path(tmp_path: Path) -> Path:
     folder = tmp_path / 'it\'s a "wéird" place'
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def fake_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells are those of `tests.fake_runner`, in this process and in all that it starts."""
+    from tests import fake_runner
+
+    monkeypatch.setitem(sys.modules, "bench.cell.story", fake_runner)
+    monkeypatch.setattr("bench.cell.story", fake_runner, raising=False)
+    monkeypatch.syspath_prepend(fake_runner.HERE / "fake_cells")
+    monkeypatch.setenv("PYTHONPATH", fake_runner.PATH)

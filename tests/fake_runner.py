@@ -1,4 +1,4 @@
-"""A stand-in for `bench.cell.story` in tests of the launchers: no torch, no data, milliseconds instead of minutes.
+"""A stand-in for `bench.cell.story` in tests of the launchers (fixture `fake_cells`): no torch, no data, milliseconds.
 
 A cell's `overrides` say what happens: `fake.steps` and `fake.pause` (seconds per step), and `fake.do`, one of `fail`,
 `die` (kills its process), `die_once`, `hang`, `gpu` (its
@@ -17,8 +17,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from bench.plan import Cell
-from bench.records.store import Store, write_atomically
+from bench.records.store import Store
+from tasks.files.atomic import write_atomically
 from tests.record_factory import make_record
+
+HERE = Path(__file__).resolve().parent
+PATH = os.pathsep.join([str(HERE / "fake_cells"), str(HERE.parent)])
+"""PYTHONPATH of a process whose cells, and those of all that it starts, are these."""
 
 
 def make_cell(number: int = 0, do: str = "", steps: int = 3, pause: float = 0.0) -> Cell:
@@ -44,7 +49,7 @@ def attempts_of(work: Path) -> int:
     return len((work / "attempts").read_text().splitlines())
 
 
-def run(cell, places, runtime, progress=None, passthrough=(), command=""):
+def run(cell, places, runtime, progress=None, command=""):
     store, options = Store(places.results_dir), options_of(cell)
     work = store.work(cell.id)
     work.mkdir(parents=True, exist_ok=True)
@@ -52,8 +57,6 @@ def run(cell, places, runtime, progress=None, passthrough=(), command=""):
         handle.write("x\n")
     try:
         score = _steps(cell, work, options, progress)
-    except passthrough:
-        raise
     except ValueError as error:
         return _write(store, cell, "failed", {"type": "ValueError", "message": str(error), "traceback": "", "log": ""})
     return _write(store, cell, "done", None, score, command)

@@ -201,7 +201,7 @@ def test_a_user_without_name_and_home_is_served(verb, tmp_path):
 )
 def test_exit_0_means_that_every_selected_cell_is_done(results, code, shared_data, tmp_path, capsys, monkeypatch):
     from bench import launch
-    from bench.launch.one import Result
+    from bench.launch.work import Result
     from bench.plan import Cell
 
     records = {"done": {"status": "done"}, "skipped": {"status": "done"}, "skipped since failed": {"status": "failed"}}

@@ -24,6 +24,8 @@ from tests.fake_runner import make_cell
 from tests.record_factory import make_record
 from tests.test_launch_inline import job_in, run_cells
 
+pytestmark = pytest.mark.usefixtures("fake_cells")
+
 
 @pytest.fixture(autouse=True)
 def no_slurm(monkeypatch):

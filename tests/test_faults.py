@@ -22,11 +22,14 @@ from bench import cli
 from bench.errors import SetupError
 from bench.launch import claim, inline, status
 from bench.launch.display import Silent
-from bench.launch.one import run_one, works
+from bench.launch.one import run_one
+from bench.launch.work import works
 from bench.records.store import Store
 from tests.fake_runner import make_cell, score_after
 from tests.record_factory import make_record
 from tests.test_launch_inline import job_in, run_cells
+
+pytestmark = pytest.mark.usefixtures("fake_cells")
 
 FORK = multiprocessing.get_context("fork")
 

@@ -15,9 +15,10 @@ import pytest
 from bench import registry
 from bench import standins as data
 from bench.cell.checkpoint import load_checked
-from bench.launch import Outcome, inline
+from bench.launch import inline
 from bench.launch.display import Silent
-from bench.launch.one import Job, run_one, works
+from bench.launch.one import run_one
+from bench.launch.work import Job, Outcome, works
 from bench.plan import Cell
 from bench.records.store import Store
 from tasks.files.locate import locate
@@ -64,7 +65,8 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 import bench.cell.story  # once, for every process forked from here
-from bench.launch.one import run_one, works
+from bench.launch.one import run_one
+from bench.launch.work import works
 from tests.test_faults_training import EVERY_STEP, job_in, tiny_cell
 
 torch.set_num_threads(1)

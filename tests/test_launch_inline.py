@@ -19,22 +19,24 @@ from pathlib import Path
 import pytest
 
 from bench import launch
-from bench.launch import LaunchOptions, Outcome, claim, inline
+from bench.launch import LaunchOptions, claim, inline, waiting
 from bench.launch.claim import acquire
 from bench.launch.display import Bars, Lines, Silent, display
-from bench.launch.one import Job, Work, run_one, works
+from bench.launch.one import run_one
 from bench.launch.progress import Reporter, describe, read, time_left
 from bench.launch.remaining import Remaining
+from bench.launch.work import Job, Outcome, Work, works
 from bench.plan import Cell
 from bench.records.store import Store
 from bench.words import duration
-from tests.fake_runner import make_cell, score_after
+from tests.fake_runner import PATH, make_cell, score_after
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("fake_cells")
 
 
 def job_in(folder: Path) -> Job:
-    return Job(str(folder / "data"), str(folder / "results"), {}, "tests.fake_runner")
+    return Job(str(folder / "data"), str(folder / "results"), {})
 
 
 def run_cells(folder: Path, *cells) -> Outcome:
@@ -119,7 +121,7 @@ def run_elsewhere(folder: Path, cell) -> None:
 def test_wait_stays_for_a_cell_that_another_process_runs(tmp_path, monkeypatch, killed):
     job, cell = job_in(tmp_path), make_cell(0, steps=20, pause=0.02)
     monkeypatch.setattr(Job, "of", classmethod(lambda *_: job))
-    monkeypatch.setattr(launch, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(waiting, "OTHERS_SECONDS", 0.02)
     other = multiprocessing.get_context("fork").Process(target=run_elsewhere, args=(tmp_path, cell))
     other.start()
     state = job.store.work(cell.id) / "state.json"
@@ -159,7 +161,7 @@ sys.exit(cli.main())
 
 def started(folder: Path, executor: str, steps: int, before: tuple[str, ...] = ()) -> subprocess.Popen:
     """A command that runs one cell by the command line's own `main`, at work on its first steps."""
-    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    env = {**os.environ, "PYTHONPATH": PATH}
     command = [*before, sys.executable, "-c", SCRIPT, str(folder), executor, str(steps)]
     child = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     state = Store(folder / "results").work(make_cell(0, steps=steps, pause=0.01).id) / "state.json"

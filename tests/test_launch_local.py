@@ -18,16 +18,14 @@ from bench.cli import main
 from bench.errors import SetupError
 from bench.launch import claim, local
 from bench.launch.display import Silent
-from bench.launch.one import log_path, works
+from bench.launch.one import log_path
 from bench.launch.slurm import sbatch
+from bench.launch.work import works
 from bench.records.store import Store
-from tests.fake_runner import make_cell, score_after
-from tests.test_launch_inline import HERE, job_in, started
+from tests.fake_runner import PATH, make_cell, score_after
+from tests.test_launch_inline import job_in, started
 
-
-@pytest.fixture(autouse=True)
-def workers_find_the_stand_in(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(HERE.parent))
+pytestmark = pytest.mark.usefixtures("fake_cells")
 
 
 def run_cells(folder: Path, *cells, jobs=2, watchdog=60.0):
@@ -203,7 +201,7 @@ def test_workers_run_the_code_that_planned(tmp_path):
         (tmp_path / name).write_text("raise SystemExit('not ours')")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "command.py").write_text(BESIDE)
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": PATH}
     subprocess.run(
         [sys.executable, tmp_path / "bin" / "command.py", tmp_path], cwd=tmp_path / "here", env=env, check=True
     )

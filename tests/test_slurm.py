@@ -11,22 +11,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.errors import SetupError
-from bench.launch import claim, slurm, status
+from bench.launch import claim, slurm, status, waiting
 from bench.launch.cancel import cancel
-from bench.launch.one import Job, works
 from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
+from bench.launch.work import Job, works
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
 from tests.test_faults import killed_after
-from tests.test_launch_inline import HERE, job_in
+from tests.test_launch_inline import job_in
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -46,9 +46,10 @@ def one_node() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def environment(one_node, monkeypatch):
+def environment(one_node, monkeypatch, request):
     monkeypatch.setenv("SLURM_CONF", str(one_node))
-    monkeypatch.setenv("PYTHONPATH", str(HERE.parent))
+    if "real_cell" not in request.node.name:
+        request.getfixturevalue("fake_cells")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")  # no profile of whoever runs the tests
     yield
     subprocess.run(["scancel", "--quiet", "--signal=KILL", "--user=root"], check=False)
@@ -56,7 +57,8 @@ def environment(one_node, monkeypatch):
     wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()), 30)
 
 
-UNPACKED = LaunchOptions(pack_minutes=0, quiet=True, cpus=1, memory_gb=1)
+PACKED = {"cpus": 1, "memory_gb": 1}
+UNPACKED = {**PACKED, "pack_minutes": 0}
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -68,8 +70,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
-def submit(job: Job, *cells, options: LaunchOptions = UNPACKED):
-    return slurm.submit(works(cells, job.store), job, options)
+def submit(job: Job, *cells, options: Mapping[str, Any] = UNPACKED, **others):
+    launch = LaunchOptions(quiet=True, slurm=options, **others)
+    return slurm.submit(works(cells, job.store), job, launch)
 
 
 def records(job: Job, *cells):
@@ -103,7 +106,7 @@ def start_again(name: str) -> None:
 def test_an_array_with_a_throttle_and_a_failing_cell_among_good_ones(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i, steps=3, pause=0.4, do="fail" if i == 1 else "") for i in range(4)]
-    outcome = submit(job, *cells, options=replace(UNPACKED, array_parallelism=2))
+    outcome = submit(job, *cells, options=UNPACKED | {"array_parallelism": 2})
     assert outcome.results == []  # it returned without waiting
     assert [len(a["elements"]) for a in outcome.submitted.plain["arrays"]] == [4]
     most = 0
@@ -128,7 +131,7 @@ def test_chunks_above_the_largest_array_share_one_throttle(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i, steps=1) for i in range(13)]
     assert queue.max_array_size() == 11
-    outcome = submit(job, *cells, options=replace(UNPACKED, array_parallelism=6))
+    outcome = submit(job, *cells, options=UNPACKED | {"array_parallelism": 6})
     assert [len(a["elements"]) for a in outcome.submitted.plain["arrays"]] == [11, 2]
     assert sum(a["parallelism"] for a in outcome.submitted.plain["arrays"]) == 6
     assert len(set(jobs_of(outcome).values())) == 13
@@ -138,7 +141,7 @@ def test_chunks_above_the_largest_array_share_one_throttle(tmp_path):
 def test_packed_cells_run_one_after_another_in_one_job(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i) for i in range(3)]
-    outcome = submit(job, *cells, options=LaunchOptions(quiet=True, cpus=1, memory_gb=1))
+    outcome = submit(job, *cells, options=PACKED)
     assert len(set(jobs_of(outcome).values())) == 1
     done = wait_for_records(job, *cells)
     assert len({r["host"] for r in done}) == 1  # the stand-in writes its process id there
@@ -166,9 +169,9 @@ def test_a_time_limit_is_resumed_and_the_last_one_recorded(tmp_path, monkeypatch
     monkeypatch.setattr(array, "OVERHEAD_MINUTES", 0)
     job = job_in(tmp_path)
     resumed, given_up = make_cell(0, steps=400, pause=0.1), make_cell(1, steps=5000, pause=0.1)
-    limits = {"pack_minutes": 0, "quiet": True, "cpus": 1, "memory_gb": 1, "time": 1, "signal_delay_s": 40}
-    name = jobs_of(submit(job, resumed, options=LaunchOptions(**limits, requeues=9)))[resumed.id]
-    submit(job, given_up, options=LaunchOptions(**limits, requeues=0))
+    limits = UNPACKED | {"time": 1, "signal_delay_s": 40}
+    name = jobs_of(submit(job, resumed, options=limits | {"requeues": 9}))[resumed.id]
+    submit(job, given_up, options=limits | {"requeues": 0})
 
     asked = 0.0
 
@@ -192,7 +195,7 @@ def test_a_time_limit_is_resumed_and_the_last_one_recorded(tmp_path, monkeypatch
 def test_status_and_cancel(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i, steps=3000, pause=0.05) for i in range(3)]
-    outcome = submit(job, *cells, options=replace(UNPACKED, array_parallelism=1))
+    outcome = submit(job, *cells, options=UNPACKED | {"array_parallelism": 1})
     wait_for(lambda: step_of(job, cells[0]) >= 2)
     wait_for(lambda: status.rows(job.store)[0].progress.get("epoch", 0) > 1)
     running, *pending = status.rows(job.store)
@@ -245,10 +248,7 @@ def test_two_submitters_racing_run_each_cell_once(tmp_path):
 def test_a_hanging_cell_does_not_stop_the_others_of_its_element(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(0, do="hang"), make_cell(1)]
-    options = LaunchOptions(quiet=True, cpus=1, memory_gb=1, watchdog=2.0)
-    jobs = jobs_of(submit(job, *cells, options=options))
-    wait_for_records(job, cells[0])
-    start_again(jobs[cells[1].id])
+    submit(job, *cells, options=PACKED, watchdog=2.0)
     hung, good = wait_for_records(job, *cells)
     assert (hung["status"], good["status"]) == ("lost", "done")
     assert "_misbehave" in (job.store.work("logs") / f"{cells[0].id}.log").read_text()
@@ -277,7 +277,7 @@ def test_a_job_that_vanishes_is_lost_and_can_be_run_again(tmp_path):
 
 def test_what_sbatch_refuses_is_one_clear_error_and_leaves_nothing_loose(tmp_path):
     job = job_in(tmp_path)
-    options = LaunchOptions(quiet=True, partition="nowhere")
+    options = {"partition": "nowhere"}
     with pytest.raises(SetupError, match=r"sbatch refused: .*partition"):
         submit(job, make_cell(0), options=options)
     written = manifest.load_all(job.store)[0]
@@ -319,7 +319,7 @@ def test_ten_kills_of_a_submitter_lose_nothing(tmp_path):
 def test_cancelling_a_part_of_a_packed_job_is_refused_and_the_rest_goes_on(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i, steps=8, pause=0.2) for i in range(2)]
-    submit(job, *cells, options=LaunchOptions(quiet=True, cpus=1, memory_gb=1))
+    submit(job, *cells, options=PACKED)
     wait_for(lambda: step_of(job, cells[0]) >= 1)
     outcome = cancel(job.store, cells[:1])
     assert (outcome.jobs, outcome.cells, outcome.shared) == ((), (), (cells[0],))
@@ -327,17 +327,20 @@ def test_cancelling_a_part_of_a_packed_job_is_refused_and_the_rest_goes_on(tmp_p
 
 
 def test_waiting_for_the_jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(waiting, "JOBS_SECONDS", 0.5)
     job = job_in(tmp_path)
     cells = [make_cell(0), make_cell(1, do="fail"), make_cell(2, do="die")]
-    outcome = submit(job, *cells, options=replace(UNPACKED, wait=True))
-    assert {r.cell: r.outcome for r in outcome.results} == dict(zip(cells, ["done", "failed", "lost"], strict=True))
+    todo = works(cells, job.store)
+    submit(job, *cells)
+    assert {r.cell: r.outcome for r in waiting.for_jobs(todo, job)} == dict(
+        zip(cells, ["done", "failed", "lost"], strict=True)
+    )
 
 
 def test_gpus_are_asked_for_and_given(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i, do="gpu", steps=2, pause=0.5) for i in range(2)]
-    submit(job, *cells, options=replace(UNPACKED, gpus=1))
+    submit(job, *cells, options=UNPACKED | {"gpus": 1})
     assert {r["device"] for r in wait_for_records(job, *cells)} == {"0", "1"}
 
 
@@ -353,7 +356,7 @@ def test_from_inside_an_allocation_and_beside_other_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "slurm.toml").write_text('sbatch = {mem-per-cpu = "500M"}')
     job, cell = job_in(tmp_path), make_cell(0, do="gpu")
-    submit(job, cell, options=replace(UNPACKED, slurm_profile=str(tmp_path / "slurm.toml"), gpus=0))
+    submit(job, cell, options=UNPACKED | {"gpus": 0}, slurm_profile=str(tmp_path / "slurm.toml"))
     (record,) = wait_for_records(job, cell)
     assert (record["status"], record["device"]) == ("done", "")
 
@@ -364,9 +367,9 @@ def test_a_real_cell_through_the_front_door(tmp_path, monkeypatch):
     from bench.plan import Places
     from tests.test_faults_training import tiny_cell
 
-    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(waiting, "JOBS_SECONDS", 0.5)
     places, cell = Places(tmp_path / "data", tmp_path / "results"), tiny_cell(epochs=1)
-    options = LaunchOptions(quiet=True, cpus=1, memory_gb=1, wait=True)
+    options = LaunchOptions(quiet=True, wait=True, slurm=PACKED)
     outcome = launch.run([cell], places, {}, "slurm", options, "the command")
     assert [r.outcome for r in outcome.results] == ["done"]
     assert outcome.results[0].message.startswith(outcome.results[0].record["metric"])

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench import standins as data
-from bench.launch.one import Job, Work, run_one
+from bench.launch.one import run_one
 from bench.launch.stage import staged
+from bench.launch.work import Job, Work
 from bench.plan import Cell, Places
 from bench.registry import tasks
 from tasks.files.fingerprint import fingerprint
@@ -60,9 +61,10 @@ def test_a_disk_without_room_is_said_and_stops_nothing(places, tmp_path, capsys)
     assert "warning: data not staged" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("fake_cells")
 def test_a_cell_is_run_on_the_copies(places, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("bench.launch.one.staged", lambda cell, where, folder: asked.append(folder) or where)
-    job = Job(str(places.data_dir), str(places.results_dir), {}, "tests.fake_runner", stage="auto")
+    job = Job(str(places.data_dir), str(places.results_dir), {}, stage="auto")
     assert run_one(Work(CELL), Job(**json.loads(json.dumps(vars(job))))).outcome == "done"
     assert asked == ["auto"]

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from bench.errors import SetupError
-from bench.records.store import Store, to_json, write_atomically
+from bench.records.store import Store, to_json
+from tasks.files.atomic import write_atomically
 from tests.record_factory import make_record
 
 

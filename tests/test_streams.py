@@ -13,12 +13,13 @@ import pytest
 
 from bench import cli
 from bench.records.store import Store
-from tests.fake_runner import make_cell
-from tests.test_launch_inline import HERE, job_in
+from tests.fake_runner import PATH, make_cell
+from tests.test_launch_inline import job_in
+
+pytestmark = pytest.mark.usefixtures("fake_cells")
 
 RUN = """
-import sys, tests.fake_runner
-sys.modules["bench.cell.story"] = tests.fake_runner  # cells of milliseconds
+import sys
 from bench.__main__ import main
 sys.exit(main())
 """
@@ -28,7 +29,7 @@ from pathlib import Path
 from bench import streams
 streams.secure()
 from bench.launch import local
-from bench.launch.one import works
+from bench.launch.work import works
 from bench.launch.display import display
 from bench.launch.remaining import Remaining
 from tests.fake_runner import make_cell
@@ -46,7 +47,7 @@ def in_shell(folder: Path, redirection: str, *arguments: str, **env: str) -> sub
     words = arguments or (*SELECTION, "--data-dir", "data", "--results-dir", "results")
     return subprocess.run(
         ["bash", "-c", f'set -o pipefail; "$@" {redirection}', "-", sys.executable, "-c", RUN, *words],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(HERE.parent), **env}, capture_output=True, text=True, errors="replace",
+        cwd=folder, env={**os.environ, "PYTHONPATH": PATH, **env}, capture_output=True, text=True, errors="replace",
         timeout=60, check=False,
     )  # fmt: skip
 
@@ -73,7 +74,7 @@ def test_output_that_was_to_be_kept_and_is_not_is_said_and_stops_no_cell(tmp_pat
 def test_a_run_whose_terminal_is_closed_goes_on(tmp_path, program):
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-c", *program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        [sys.executable, "-c", *program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": PATH},
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as under nohup
     )  # fmt: skip
@@ -110,7 +111,8 @@ def test_a_folder_whose_name_is_no_text(tmp_path):
 def test_a_watch_ends_with_its_reader(tmp_path):
     """Another process holds a cell: without a reader the watch would look at it for ever."""
     from bench.launch.claim import acquire
-    from bench.launch.one import Work, run_one
+    from bench.launch.one import run_one
+    from bench.launch.work import Work
 
     job, cell = job_in(tmp_path), make_cell(0)
     run_one(Work(cell), job)

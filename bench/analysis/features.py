@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.records.store import write_atomically
 from tasks.files.arrays import read_arrays
+from tasks.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import zlib
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from bench import faults
+from tasks.files.atomic import replacing
 
 MAGIC = b"bench-checkpoint 1 "
 
@@ -81,17 +81,9 @@ def save_checked(path: Path, content: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     payload = buffer.getbuffer()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(MAGIC + f"{zlib.crc32(payload):08x} {len(payload):016x}\n".encode())
-            handle.write(payload)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        handle.write(MAGIC + f"{zlib.crc32(payload):08x} {len(payload):016x}\n".encode())
+        handle.write(payload)
 
 
 def load_checked(path: Path) -> dict[str, Any]:

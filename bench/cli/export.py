@@ -11,8 +11,9 @@ from bench.cli.problems import set_aside
 from bench.cli.selection import add_results_dir
 from bench.errors import Exit, UsageError, unknown
 from bench.records import flat
-from bench.records.store import Store, replacing
+from bench.records.store import Store
 from bench.words import counted, printable, say
+from tasks.files.atomic import replacing
 
 FORMATS = ("json", "csv", "parquet")
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             text = piece.decode()
             sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
         return Exit.OK
-    with replacing(args.out) as file:
+    with replacing(args.out) as temporary, temporary.open("wb") as file:
         file.writelines(pieces)
     say(f"{counted(len(records), 'record')}: {args.out}")
     return Exit.OK

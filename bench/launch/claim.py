@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.files.atomic import write_quickly
+
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """Longer than the 60 s for which an NFS client may show an old file."""
@@ -131,13 +133,6 @@ def newest(folder: Path) -> tuple[int, bytes]:
             continue  # its holder has just been overtaken and cleaned up, or the cell has ended
 
 
-def replace_quickly(path: Path, data: bytes) -> None:
-    """Atomic like the store's write, without waiting for the disk: for what only living processes read."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
 def _create(path: Path, data: bytes) -> bool:
     """Make `path` with `data` in it, whole, unless it exists; whether this call made it."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -210,7 +205,7 @@ class Claim:
     def _write(self, **changes: int | bool) -> None:
         # On a full disk the beat stops and others may think the holder dead; they cannot make a claim there either.
         try:
-            replace_quickly(self._path(), _bytes(Owner(**{**asdict(self.owner), **changes})))
+            write_quickly(self._path(), _bytes(Owner(**{**asdict(self.owner), **changes})))
         except OSError as error:
             print(f"warning: claim of {self.folder.name} not refreshed: {error}", flush=True)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.launch.display import Display
-from bench.launch.one import Job, Result, Work, gpu_is_lost, run_one
+from bench.launch.one import gpu_is_lost, run_one
+from bench.launch.work import Job, Result, Work
 
 LOST = (
     "not begun, the cell before took the GPU down with it; run the same command again, or with --executor local, "

@@ -1,10 +1,11 @@
-"""How cells are launched: the options of `bench run` and `bench plan` that belong to an executor."""
+"""How cells are launched: the one table of the executors' options, for the command line, a site's profile and sbatch."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bench.errors import UsageError
@@ -16,26 +17,60 @@ USED_BY = {"wait": EXECUTORS, "stage": EXECUTORS, "jobs": ("local",), "watchdog"
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """Options of the executors. None: the profile says it, else it is estimated from the cells."""
+    """Options of the executors."""
 
     jobs: int = 1
     watchdog: float = 1800.0
     wait: bool = False
     stage: str | None = None
     slurm_profile: str | None = None
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    time: int | None = None
-    gpus: int | None = None
-    cpus: int | None = None
-    memory_gb: int | None = None
-    array_parallelism: int | None = None
-    pack_minutes: int | None = None
-    requeues: int | None = None
-    signal_delay_s: int | None = None
+    slurm: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `SlurmOptions` that were given; what was not says the profile, or it is estimated from the cells."""
     quiet: bool = False
+
+
+def _said(meaning: str, default: Any = None, least: int = 0) -> Any:
+    """A field that has an option on the command line, with its `meaning`; a number of at least `least`."""
+    return field(default=default, metadata={"meaning": meaning, "least": least})
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """Everything that the Slurm executor wants to know, for one kind of cells; only a profile says what has no meaning here.
+
+    A field that is text has the name that sbatch gives it.
+    """
+
+    partition: str | None = _said("partition to submit to")
+    account: str | None = _said("account to charge")
+    qos: str | None = _said("quality of service")
+    constraint: str | None = _said("node features, as sbatch takes them")
+    exclude: str | None = None
+    wckey: str | None = None
+    mail_user: str | None = None
+    mail_type: str | None = None
+    time: int | None = _said("minutes per cell (default: estimated from task, backbone and recipe)", least=1)
+    gpus: int | None = _said("GPUs per cell, 0 or 1 (default: 1, and 0 for cells that a CPU does in minutes)")
+    cpus: int | None = _said("CPU cores per job")
+    memory_gb: int | None = _said("memory per job, GB")
+    array_parallelism: int = _said("array elements that may run at once (at least one of each array)", 256, least=1)
+    pack_minutes: int = _said("short cells are packed into one array element of about this many minutes (0: never)", 60)
+    requeues: int = _said("times a cell may be requeued after its time limit before it is recorded as timeout", 3)
+    signal_delay_s: int = _said("seconds before the time limit at which a job is told to stop", 120)
+    setup: tuple[str, ...] = ()
+    """Lines put into the job script before Python starts; only a profile can give them."""
+    srun_args: tuple[str, ...] = ()
+    """Further arguments of srun, e.g. ["--cpu-bind=none"]."""
+    sbatch: Mapping[str, Any] = field(default_factory=dict)
+    """Further sbatch parameters by their long name, e.g. {licenses = "x"}."""
+
+    def names(self) -> dict[str, str]:
+        """The parameters of sbatch among these that are given, by its own names."""
+        texts = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "str | None"}
+        return {name: text for name, text in texts.items() if text is not None}
+
+
+SLURM = {f.name: f for f in fields(SlurmOptions)}
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,29 +111,20 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     slurm.add_argument(
         "--slurm-profile", metavar="FILE", help="defaults of a site, TOML (default: ~/.config/bench/slurm.toml)"
     )
-    for name, meaning in (
-        ("partition", "partition to submit to"),
-        ("account", "account to charge"),
-        ("qos", "quality of service"),
-        ("constraint", "node features, as sbatch takes them"),
-    ):
-        slurm.add_argument(f"--{name}", metavar="NAME", help=meaning)
-    for name, meaning in (
-        ("time", "minutes per cell (default: estimated from task, backbone and recipe)"),
-        ("gpus", "GPUs per cell, 0 or 1 (default: 1, and 0 for cells that a CPU does in minutes)"),
-        ("cpus", "CPU cores per job"),
-        ("memory-gb", "memory per job, GB"),
-        ("array-parallelism", "array elements that may run at once, over all arrays of this run"),
-        ("pack-minutes", "short cells are packed into one array element of about this many minutes (0: never)"),
-        ("requeues", "times a cell may be requeued after its time limit before it is recorded as timeout"),
-        ("signal-delay-s", "seconds before the time limit at which a job is told to stop"),
-    ):
-        slurm.add_argument(f"--{name}", type=whole, metavar="N", help=meaning)
+    for name, option in SLURM.items():
+        if "meaning" in option.metadata:
+            number = str(option.type).startswith("int")
+            slurm.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=whole if number else str,
+                metavar="N" if number else "NAME",
+                help=option.metadata["meaning"],
+            )
 
 
 def launch_options(args: argparse.Namespace) -> LaunchOptions:
     """The parsed options of `add_launch_arguments`; UsageError for one that the executor has no use for."""
-    named = {f.name: getattr(args, f.name, None) for f in fields(LaunchOptions)}
+    named = {name: getattr(args, name, None) for name in (*(f.name for f in fields(LaunchOptions)), *SLURM)}
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None and value is not False}
     for name in given:
         used_by = USED_BY.get(name, ("slurm",))
@@ -107,7 +133,8 @@ def launch_options(args: argparse.Namespace) -> LaunchOptions:
             raise UsageError(
                 f"{option} has no effect with --executor {args.executor}: it is for --executor {' and '.join(used_by)}"
             )
-    return LaunchOptions(**{"quiet": getattr(args, "json", False), **given})
+    slurm = {name: given.pop(name) for name in SLURM if name in given}
+    return LaunchOptions(quiet=getattr(args, "json", False), slurm=slurm, **given)
 
 
 def whole(text: str) -> int:

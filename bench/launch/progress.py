@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.launch.claim import replace_quickly
 from bench.words import duration
+from tasks.files.atomic import write_quickly
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Called by a cell every few seconds with `stage`, and what of `epoch`, `epochs`, `done`, `seconds`, ... there is."""
@@ -37,7 +37,7 @@ class Reporter:
             return
         self._written, self._stage = now, event.get("stage")
         try:
-            replace_quickly(self._path, json.dumps(event).encode())
+            write_quickly(self._path, json.dumps(event).encode())
         except OSError as error:
             # A full disk must not end a cell here: the checkpoint or the record will say it, where it matters.
             print(f"warning: progress not written: {error}", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from typing import Any
 from bench import cost
 from bench.launch import claim, progress
 from bench.launch.slurm import manifest, queue
-from bench.plan import Cell
+from bench.plan import Cell, cell_of
 from bench.records.record import Record
 from bench.records.store import Problem, Store
 
@@ -95,14 +95,6 @@ def rows(store: Store, cells: Iterable[Cell] | None = None, aside: list[Problem]
     running = [row.cell for row in out if row.status == "running"]
     costs = cost.of_plan(running, store).by_cell if running else {}
     return sorted((_timed(row, costs.get(row.cell.id)) for row in out), key=lambda row: ORDER.index(row.status))
-
-
-def cell_of(record: Record) -> Cell:
-    """The cell that a record is of."""
-    overrides = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in record["overrides"].items()))
-    names = ("task", "method", "backbone", "seed", "profile", "protocol", "origin")
-    cell = Cell(**{name: record[name] for name in names}, overrides=overrides)
-    return cell if cell.id == record["id"] else replace(cell, random_weights=True)
 
 
 def _placed(store: Store, entries: Mapping[str, queue.Entry] | None) -> tuple[dict[str, Cell], dict[str, Placed]]:

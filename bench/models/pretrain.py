@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.models.vision import build_swin
+from tasks.files.atomic import replacing
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,7 @@ def error(model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 
 
 def save(model: nn.Module, path: Path, facts: Mapping[str, object]) -> None:
     """Write all weights, head included, and the `facts` as metadata; the file appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + f".partial-{os.getpid()}")
     metadata = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial, metadata=metadata)
-    partial.chmod(0o644)  # safetensors writes files that only their owner may read
-    partial.replace(path)
+    with replacing(path) as temporary:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary, metadata=metadata)
+        temporary.chmod(0o644)  # safetensors writes files that only their owner may read

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.records.record import Record
-from bench.records.store import SIDECARS, Problem, Store, replacing, to_json
+from bench.records.store import SIDECARS, Problem, Store, to_json
+from tasks.files.atomic import replacing
 from tasks.files.regular import open_file
 
 KEY = ("task", "method", "backbone", "seed", "id")
@@ -62,7 +63,8 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
             with (
                 contextlib.suppress(FileNotFoundError),
                 open_file(store.sidecar(record, suffix), LARGEST) as source,
-                replacing(target.sidecar(record, suffix)) as copy,
+                replacing(target.sidecar(record, suffix)) as temporary,
+                temporary.open("wb") as copy,
             ):
                 shutil.copyfileobj(source, copy)
     return Merged(len(new), known, tuple(problems))

@@ -13,53 +13,24 @@ The folder is the only state: no index can disagree with it. Files that cannot b
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from bench.errors import SetupError
 from bench.records.layout import Curves
 from bench.records.record import Record, Shared, check
 from bench.records.schema import checker
+from tasks.files.atomic import write_atomically
 from tasks.files.regular import read_file
 
 SIDECARS = (".curves.json", ".npz", ".safetensors")
 LARGEST_RECORD, LARGEST_CURVES = 16 << 20, 256 << 20
 """Bytes. A record is some 10 kB, curves some 150 bytes an epoch."""
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that becomes `path` at the end: at any moment either the old or the whole new one is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what matters
-            temporary.unlink(missing_ok=True)
-        raise
-    # The rename itself must survive a power cut, too.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` as `replacing` does."""
-    with replacing(path) as handle:
-        handle.write(data)
 
 
 def to_json(value: Any) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from tasks import source
 from tasks.files.arrays import LARGEST_DATA, read_arrays
+from tasks.files.atomic import replacing_quickly
 from tasks.files.fingerprint import fingerprint
 
 
@@ -36,15 +36,8 @@ def read_copy(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
 
 def keep_copy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write the copy, whole or not at all. In a folder that cannot be written none is kept: the file is read again."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    # Official files often lie on a shared disk that is full or read-only, which is no reason not to read them.
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as f:
+        with replacing_quickly(path) as temporary, temporary.open("wb") as f:
             np.savez(f, allow_pickle=False, **arrays)
-        temporary.replace(path)
-    except OSError:
-        # Official files often lie on a shared disk that is full or read-only, which is no reason not to read them.
-        pass
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

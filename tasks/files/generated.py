@@ -7,13 +7,13 @@ which survives a copy that leaves the sidecar behind.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.contract import DataError, Origin
+from tasks.files.atomic import replacing_quickly, sync, write_quickly
 
 GENERATOR = "cross-modality-bench generators, version 1"
 """Raised whenever a generator changes what it writes for the same arguments."""
@@ -31,28 +31,23 @@ def writing(path: Path, *, task: str, samples: int, size: Mapping[str, Any]) -> 
     `task` seeds the samples (see `tasks.generators.seeds`), `size` are the further arguments of the generator. After an
     exception nothing is left.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mark = {"generated_by": GENERATOR, "task": task, "seed": f"SeedSequence([crc32({task!r}), i])"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        mark = {"generated_by": GENERATOR, "task": task, "seed": f"SeedSequence([crc32({task!r}), i])"}
-        write_json(sidecar(path), {**mark, "samples": samples, "size": dict(size), "bytes": temporary.stat().st_size})
-        with temporary.open("rb+") as f:
-            os.fsync(f.fileno())
-        temporary.replace(path)
+        with replacing_quickly(path) as temporary:
+            yield temporary
+            write_json(
+                sidecar(path), {**mark, "samples": samples, "size": dict(size), "bytes": temporary.stat().st_size}
+            )
+            sync(temporary)
     except OSError as error:
         raise DataError(path, f"it cannot be written ({error})", "a writable folder with enough space",
                         "Choose another folder with --data-dir, or free some space.") from error  # fmt: skip
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """`value` as JSON in `path`: the old file or the new one is there at any moment, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    temporary.replace(path)
+    write_quickly(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
 def read_mark(path: Path) -> dict[str, Any] | None:

@@ -9,28 +9,21 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bench import cost
 from bench.errors import SetupError, UsageError
-from bench.launch import Outcome
-from bench.launch.one import Job, Result, Work, ended
-from bench.launch.options import LaunchOptions
+from bench.launch.options import LaunchOptions, SlurmOptions
 from bench.launch.slurm import manifest, profile, queue, sbatch
 from bench.launch.slurm.array import Array, arrays
 from bench.launch.slurm.element import CellJob
 from bench.launch.slurm.manifest import Manifest
 from bench.launch.slurm.needs import Needs, needs_of
-from bench.launch.slurm.profile import SlurmOptions
+from bench.launch.work import Job, Outcome, Result, Work
 from bench.plan import Cell
 from bench.words import counted, say
-
-WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,41 +80,30 @@ def describe(what: Submission) -> str:
     for index, array in enumerate(what.arrays):
         own = what.options(array)
         packed = max(map(len, array.elements))
-        places = " ".join(
-            f"{name}={value}"
-            for name in ("partition", "account", "qos", "constraint")
-            if (value := getattr(own, name)) is not None
-        )
-        after = f", after array {array.after}" if array.after is not None else ""
+        places = " ".join(f"{name}={value}" for name, value in own.names().items())
         lines.append(
             f"  array {index}: {counted(array.cells, 'cell')}, {counted(len(array.elements), 'element')} of up to {counted(packed, 'cell')}, "
-            f"{array.parallelism} at once, limit {array.minutes} min ({array.needs}){after} {places}".rstrip()
+            f"{array.parallelism} at once, limit {array.minutes} min ({array.needs}) {places}".rstrip()
         )
     return "\n".join(lines)
 
 
-def run(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
-    """Submit the cells and return, or with `options.wait` stay until none is waiting or running."""
-    from bench.launch.prepare import prepare
-
+def ready(job: Job) -> None:
+    """UsageError or SetupError where cells cannot be submitted, before anything is made for it."""
     for name, folder in (("--results-dir", job.results_dir), ("--data-dir", job.data_dir)):
         if any(c in folder for c in "\n%") or not folder.isprintable():
             raise UsageError(f"{name} {folder!r}: sbatch cannot take a path with '%' or control characters")
     _answering()
-    made = prepare([work.cell for work in todo], Path(job.data_dir))
-    if made and not options.quiet:
-        print(f"stand-ins generated for {', '.join(made)}")
-    return submit(todo, job, options)
 
 
 def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
-    """`run` for cells whose data and weights are known to be there."""
+    """Submit the cells that are not in the queue yet. Their data and weights are known to be here."""
     fresh, taken = _not_queued(todo, job)
     if not options.quiet:
         for result in taken:
             say(f"  taken: {result.cell}: {result.message}")
     if not fresh:
-        return Outcome(_wait(todo, job) if options.wait else taken)
+        return Outcome(taken)
     plan = submission(fresh, job, options)
     written = _submit(plan, job, options)
     if not options.quiet:
@@ -131,13 +113,11 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
             print(
                 "nothing has to stay alive for it: you may log out; `python -m bench status` says where every cell is"
             )
-    if not options.wait:
-        return Outcome(taken, written)
-    return Outcome(_wait(todo, job), written)
+    return Outcome(taken, written)
 
 
 def _answering() -> dict[str, queue.Entry]:
-    """The queue of a Slurm that works; SetupError where there is none, before anything is made for it."""
+    """The queue of a Slurm that works; SetupError where there is none."""
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise SetupError("--executor slurm: no sbatch here; use a login node, or --executor local")
     entries = queue.squeue()
@@ -176,10 +156,8 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
     written = manifest.new(
         job.store, plan.arrays, command=job.command, git=state, host=socket.gethostname(), shared=asdict(job)
     )
-    leaders: list[str] = []
     for index, array in enumerate(plan.arrays):
         own = plan.options(array)
-        after = f"afterany:{leaders[array.after]}" if array.after is not None else None
         with sbatch.private_folder(written.folder(index)) as umask:
             callables = [
                 CellJob(
@@ -192,7 +170,7 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
                 )
                 for element in array.elements
             ]
-            chosen = sbatch.parameters(array, own, written.job_name(index), after)
+            chosen = sbatch.parameters(array, own, written.job_name(index))
             try:
                 jobs = sbatch.submit_array(callables, written.folder(index), chosen, own.requeues)
             except sbatch.Unanswered:
@@ -201,32 +179,4 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
                 written.refused(index, str(error).partition(". ")[0])
                 raise
         written.submitted(index, jobs)
-        leaders.append(jobs[0].partition("_")[0])
     return written
-
-
-def _wait(todo: Sequence[Work], job: Job) -> list[Result]:
-    """Stay until each cell has a new record, or is in no queue and run by nobody any more."""
-    from bench.launch.status import rows
-
-    waiting = {work.cell.id: work for work in todo}
-    out: list[Result] = []
-    gone: Counter[str] = Counter()
-    while waiting:
-        for row in rows(job.store, [work.cell for work in waiting.values()]):
-            work = waiting[row.cell.id]
-            record = job.store.get(work.cell.key())
-            if record is not None and record["end"] != work.before and row.status not in ("running", "pending"):
-                out.append(ended(work.cell, record))
-                del waiting[work.cell.id]
-            elif row.status not in ("running", "pending"):
-                # Twice in a row: a job that has just been requeued is for a moment nowhere.
-                gone[work.cell.id] += 1
-                if gone[work.cell.id] >= 2:
-                    out.append(Result(work.cell, "lost", f"no job and no record: {row.detail}"))
-                    del waiting[work.cell.id]
-            else:
-                gone[work.cell.id] = 0
-        if waiting:
-            time.sleep(WAIT_SECONDS)
-    return out

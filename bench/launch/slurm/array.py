@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.launch.one import Work
 from bench.launch.slurm.needs import Needs
+from bench.launch.work import Work
 
 OVERHEAD_MINUTES = 5
 """Starting Python, reading data, and the minute by which Slurm may send its signal early."""
@@ -23,8 +23,6 @@ class Array:
     """Time limit of an element."""
     parallelism: int
     """Elements that may run at once."""
-    after: int | None = None
-    """Index of the array that must have ended first, where there are more arrays than may run at once."""
 
     @property
     def cells(self) -> int:
@@ -35,7 +33,7 @@ class Array:
 def arrays(
     needed: Mapping[Needs, Sequence[Work]], max_array_size: int, parallelism: int, pack_minutes: Mapping[bool, int]
 ) -> list[Array]:
-    """The sbatch calls for cells grouped by needs. At no time do more than `parallelism` elements run together.
+    """The sbatch calls for cells grouped by needs, which share `parallelism`.
 
     `pack_minutes` is how long an element of packed cells may take, for cells with (True) and without (False) a GPU.
     """
@@ -48,25 +46,19 @@ def arrays(
         for start in range(0, len(elements), max_array_size):
             plain.append((group, elements[start : start + max_array_size], minutes))
     shares = share([len(elements) for _, elements, _ in plain], parallelism)
-    chained = len(plain) > parallelism
     return [
-        Array(group, tuple(elements), minutes, shares[i], i - parallelism if chained and i >= parallelism else None)
-        for i, (group, elements, minutes) in enumerate(plain)
+        Array(group, tuple(elements), minutes, part)
+        for (group, elements, minutes), part in zip(plain, shares, strict=True)
     ]
 
 
 def share(sizes: Sequence[int], total: int) -> list[int]:
-    """`total` divided among arrays in proportion to their sizes: each gets at least 1 and at most its size.
-
-    With more arrays than `total` each gets 1, and the caller lets them follow each other.
-    """
+    """`total` divided among arrays in proportion to their sizes: each gets at least 1 and at most its size."""
     out = [1] * len(sizes)
-    left = total - len(sizes)
-    while left > 0:
+    for _ in range(total - len(sizes)):
         hungry = [i for i, size in enumerate(sizes) if out[i] < size]
         if not hungry:
             break
         # One at a time to whoever has the smallest part of its size: simple, and there are few arrays.
         out[min(hungry, key=lambda i: out[i] / sizes[i])] += 1
-        left -= 1
     return out

@@ -1,42 +1,30 @@
-"""What runs inside a Slurm job: the cells of one array element, one after another, through the same function as inline.
+"""What runs inside a Slurm job: the cells of one array element, one after another, in a worker that is watched.
 
 submitit brings `CellJob` here in a pickle that the submitting user made and only that user can change; it holds plain
 data, and the cell's state is in the trainer's checkpoint, not in it. So any restart resumes: after a time limit, a
-preemption, or a plain requeue that no signal announced.
+preemption, or a plain requeue that no signal announced. Slurm's warnings reach this process and its worker; this one
+answers them, as submitit does, and the worker leaves with its checkpoint kept when this one closes its input.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
 import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bench import beside, streams
-from bench.launch.one import Job, Result, Work, gpu_is_lost, log_path, record_failure, run_one
+from bench.launch.display import Silent
+from bench.launch.local import environment
+from bench.launch.one import record_failure
+from bench.launch.watched import Worker
+from bench.launch.work import Job, Work
 
-REQUEUE_SECONDS = 120.0
-"""How long Slurm may take to end a job that it was told to requeue (KillWait is 30 s by default)."""
-
-
-class OutOfTime(BaseException):
-    """The job's last permitted time limit is near. Not an Exception: no code of a cell may swallow it."""
-
-
-class CannotRequeue(BaseException):
-    """Slurm did not take the job back into the queue."""
-
-
-class Hung(Exception):
-    """The cell showed no progress for too long."""
+WARNINGS = ("TERM", "USR2")
+"""Signals before a time limit or a preemption."""
 
 
 @dataclass(frozen=True)
@@ -67,119 +55,44 @@ class CellJob:
 
 
 def run_element(cells: CellJob) -> list[str]:
-    """Run the cells of an element; ends the process with status 1 if its time ran out or it could not be requeued."""
+    """Run the cells of an element; ends the process with status 1 if its time has run out for good."""
+    from submitit import JobEnvironment
+
     strict = os.umask(cells.umask)
     streams.secure()
-    if not cells.gpus:
-        # srun hides none from a step that asked for none: unless the node does, a cell would take the first card.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    here = JobEnvironment()
+    _clear_stale(here)
+    _warn_of_other_code(cells.git)
+    job = Job(**json.loads(cells.job))
+    job = replace(job, slurm=here.job_id if here.name() == "slurm" else "")
+    # srun hides no GPU from a step that asked for none: unless the node does, a cell would take the first card.
+    worker = Worker(environment(0, on_cpu=not cells.gpus), cells.watchdog, WARNINGS)
     try:
-        return _run_all(cells)
+        with contextlib.closing(worker):
+            return [_run(worker, Work.from_dict(json.loads(text)), job) for text in cells.works]
     finally:
         os.umask(strict)  # submitit's result file is nobody else's business either
 
 
-def _run_all(cells: CellJob) -> list[str]:
-    from submitit import JobEnvironment
+def _run(worker: Worker, work: Work, job: Job) -> str:
+    from submitit.core.utils import UncompletedJobError
 
-    environment = JobEnvironment()
-    _clear_stale(environment)
-    _warn_of_other_code(cells.git)
-    signal_as_base_exception()
-    job, todo = Job(**json.loads(cells.job)), [Work.from_dict(json.loads(text)) for text in cells.works]
-    said: list[str] = []
-    for number, work in enumerate(todo):
-        more = number + 1 < len(todo)
-        try:
-            result = _run(work, job, environment, cells.watchdog, more)
-        except OutOfTime as error:
-            result = record_failure(work.cell, job, "timeout", error)
-            print(f"{work.cell.id} {work.cell}: {result.outcome}", flush=True)
-            sys.exit(1)
-        except CannotRequeue as error:
-            print(f"{work.cell.id} {work.cell}: stopped, and not requeued: {error}", flush=True)
-            sys.exit(1)
-        said.append(f"{work.cell.id} {work.cell}: {result.outcome} {result.message}".rstrip())
-        print(said[-1], flush=True)
-        if more and gpu_is_lost():
-            _leave(environment, more)
+    try:
+        result = worker.run(work, job, Silent())
+    except UncompletedJobError as error:  # from submitit's handler of the signal: the job may not be requeued once more
+        worker.close()
+        result = record_failure(work.cell, job, "timeout", error)
+        print(f"{work.cell.id} {work.cell}: {result.outcome}", flush=True)
+        sys.exit(1)
+    assert result is not None  # nobody interrupts it
+    said = f"{work.cell.id} {work.cell}: {result.outcome} {result.message}".rstrip()
+    print(said, flush=True)
     return said
 
 
-def _run(work: Work, job: Job, environment: Any, watchdog: float, more: bool) -> Result:
-    slurm_job = environment.job_id if environment.name() == "slurm" else ""
-
-    def hung() -> None:
-        with log_path(job.store, work.cell.id).open("a") as log:
-            faulthandler.dump_traceback(log, all_threads=True)
-        record_failure(work.cell, job, "lost", Hung(f"no progress for {watchdog:g} s; `bench logs` shows where it was"))
-        _leave(environment, more)
-
-    with _watched(watchdog, hung) as fed:
-        return run_one(work, job, fed, slurm_job=slurm_job, log=True)
-
-
-def _leave(environment: Any, more: bool) -> NoReturn:
-    """End this process, which is of no use any more; the element's other cells go on in a fresh one."""
-    if more:
-        environment._requeue(0)
-        time.sleep(REQUEUE_SECONDS)  # Slurm ends this process: leaving before it does counts as a failure
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def _watched(seconds: float, hung: Callable[[], None]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Call `hung` in a thread of its own when the function given was not called for `seconds` (0: never)."""
-    last = time.monotonic()
-    over = threading.Event()
-
-    def feed(_: Mapping[str, Any]) -> None:
-        nonlocal last
-        last = time.monotonic()
-
-    def watch() -> None:
-        while not over.wait(min(seconds / 4, 10.0)):
-            if time.monotonic() - last > seconds:
-                hung()
-
-    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
-    if seconds > 0:
-        thread.start()
-    try:
-        yield feed
-    finally:
-        over.set()
-
-
-def signal_as_base_exception() -> None:
-    """Let submitit's handler speak in exceptions that no `except Exception` between it and us can swallow.
-
-    The handler runs between two bytecodes of whatever the main thread does, a library's own error handling included.
-    Processes that a cell has forked got the signal, too, and ignore it.
-    """
-    from submitit.core.job_environment import JobEnvironment
-    from submitit.core.utils import UncompletedJobError
-
-    number, owner = JobEnvironment._usr_sig(), os.getpid()
-    before = signal.getsignal(number)
-
-    def handler(signum: int, frame: Any) -> None:
-        if os.getpid() != owner or not callable(before):
-            return
-        try:
-            before(signum, frame)
-        except UncompletedJobError as error:
-            raise OutOfTime(str(error)) from None
-        # Slurm's tools failing must not look like a failure of the cell, which would be recorded as such.
-        except Exception as error:
-            raise CannotRequeue(f"{type(error).__name__}: {error}") from None
-
-    signal.signal(number, handler)
-
-
-def _clear_stale(environment: Any) -> None:
+def _clear_stale(here: Any) -> None:
     """Remove what a kill in the middle of a save left: submitit refuses to save while such a file is there."""
-    for path in Path(environment.paths.folder).glob(f"{environment.job_id}_*.save_tmp"):
+    for path in Path(here.paths.folder).glob(f"{here.job_id}_*.save_tmp"):
         path.unlink(missing_ok=True)
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from bench.launch.slurm.array import Array
 from bench.launch.slurm.queue import JOB_ID, Entry
 from bench.plan import Cell
-from bench.records.store import Store, to_json, write_atomically
+from bench.records.store import Store, to_json
+from tasks.files.atomic import write_atomically
 
 NAME = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}\.json")
 
@@ -95,7 +96,6 @@ def new(
             "needs": asdict(array.needs),
             "minutes": array.minutes,
             "parallelism": array.parallelism,
-            "after": array.after,
             "elements": [[work.cell.id for work in element] for element in array.elements],
             "jobs": None,
         }

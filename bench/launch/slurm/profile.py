@@ -10,54 +10,19 @@ partition = "batch"
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import machine
 from bench.errors import UsageError, unknown
-from bench.launch.options import LaunchOptions
+from bench.launch.options import SLURM, LaunchOptions, SlurmOptions
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:;%@+=/&|*!()\[\]-]+")
 """What a partition, account, qos, constraint or mail address may hold. No white space: they enter a script."""
-
-
-@dataclass(frozen=True)
-class SlurmOptions:
-    """Everything that the Slurm executor wants to know, for one kind of cells."""
-
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
-    wckey: str | None = None
-    mail_user: str | None = None
-    mail_type: str | None = None
-    time: int | None = None
-    gpus: int | None = None
-    cpus: int | None = None
-    memory_gb: int | None = None
-    array_parallelism: int = 256
-    pack_minutes: int = 60
-    requeues: int = 3
-    signal_delay_s: int = 120
-    setup: tuple[str, ...] = ()
-    """Lines put into the job script before Python starts; only a profile can give them."""
-    srun_args: tuple[str, ...] = ()
-    """Further arguments of srun, e.g. ["--cpu-bind=none"]."""
-    sbatch: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Further sbatch parameters by their long name, e.g. {licenses = "x"}."""
-
-
-_NAMES = {f.name: f for f in dataclasses.fields(SlurmOptions)}
-_NUMBERS = {"time", "gpus", "cpus", "memory_gb", "array_parallelism", "pack_minutes", "requeues", "signal_delay_s"}
-_LISTS = {"setup", "srun_args"}
 _OURS = {"array", "dependency", "error", "job-name", "open-mode", "output", "signal", "wrap"}
 """Parameters of sbatch on which manifests, logs and requeues stand."""
 
@@ -87,22 +52,22 @@ def read(given: str | None) -> dict[str, dict[str, Any]]:
 
 def options_for(gpu: bool, tables: Mapping[str, Mapping[str, Any]], options: LaunchOptions) -> SlurmOptions:
     """The command line over the profile's table for this kind of cells, over its general part, over the defaults."""
-    given = {name: getattr(options, name) for name in _NAMES if getattr(options, name, None) is not None}
-    merged = {**tables["all"], **tables["gpu" if gpu else "cpu"], **_checked(given, "the command line")}
-    return SlurmOptions(**merged)
+    given = _checked(options.slurm, "the command line")
+    return SlurmOptions(**{**tables["all"], **tables["gpu" if gpu else "cpu"], **given})
 
 
 def _checked(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The table with every name known and every value of its type and harmless in a script."""
     out = {}
     for name, value in table.items():
-        if name not in _NAMES:
-            raise unknown(f"name in {where}:", name, _NAMES)
-        if name in _NUMBERS:
-            least = int(name in ("array_parallelism", "time"))
+        if name not in SLURM:
+            raise unknown(f"name in {where}:", name, SLURM)
+        kind = str(SLURM[name].type)
+        if kind.startswith("int"):
+            least = SLURM[name].metadata["least"]
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise UsageError(f"{where}: {name} = {value!r} is not a whole number from {least}")
-        elif name in _LISTS:
+        elif kind.startswith("tuple"):
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) and "\n" not in v for v in value):
                 raise UsageError(f"{where}: {name} = {value!r} is not a list of lines")
             value = tuple(value)

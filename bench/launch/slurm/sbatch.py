@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 from bench import machine
 from bench.beside import same_code
 from bench.errors import SetupError, UsageError
+from bench.launch.options import SlurmOptions
 from bench.launch.slurm import queue
 from bench.launch.slurm.array import Array
 from bench.launch.slurm.element import CellJob
-from bench.launch.slurm.profile import SlurmOptions
 
 SBATCH_SECONDS = 300.0
 
@@ -32,7 +32,7 @@ REPLACES = {
 """Parameters of a site's `sbatch` table, and the one of ours that sbatch does not take beside it."""
 
 
-def parameters(array: Array, own: SlurmOptions, name: str, after: str | None) -> dict[str, Any]:
+def parameters(array: Array, own: SlurmOptions, name: str) -> dict[str, Any]:
     """submitit's parameters for one array."""
     threads = array.needs.cpus
     chosen = {
@@ -45,16 +45,14 @@ def parameters(array: Array, own: SlurmOptions, name: str, after: str | None) ->
         "gpus_per_node": array.needs.gpus or None,
         "signal_delay_s": own.signal_delay_s,
         "array_parallelism": array.parallelism,
-        "dependency": after,
         "stderr_to_stdout": True,
         # Since 22.05 srun does not take the job's number of CPUs by itself.
         "srun_args": [f"--cpus-per-task={threads}", *own.srun_args],
         "setup": [_exports(), *own.setup],
         # Whatever the site's default: the job gets this environment, and a failed node puts it back into the queue.
         "additional_parameters": {"requeue": True, "export": "ALL", **own.sbatch},
+        **own.names(),
     }
-    for option in ("partition", "account", "qos", "constraint", "exclude", "wckey", "mail_user", "mail_type"):
-        chosen[option] = getattr(own, option)
     replaced = {REPLACES[key] for key in own.sbatch if key in REPLACES}
     return {key: value for key, value in chosen.items() if value is not None and key not in replaced}
 
