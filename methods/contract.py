@@ -113,12 +113,14 @@ class Context(Protocol):
         lr: float,
         lr_at: Callable[[int], float] | None = None,
         epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+        coupled: bool = False,
     ) -> None:
         """The trainer's loop over `parameters`, logged, checkpointed and resumable; everything else stays frozen.
 
         `gradient(batch)` leaves gradients in `.grad` of the parameters (usually by `loss.backward()`) and returns
         scalars to log, `loss` among them. `epoch_batches(epoch)` replaces the task's shuffled batches: each item it
         yields is handed to `gradient`, and one optimiser step follows each. `lr_at(epoch)` scales `lr` (default 1).
+        `coupled`: the samples of a batch meet in the loss, so that it may not be cut where memory runs out.
         A later call resumes where a killed one stopped; calls must come in the same order with the same names.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +42,30 @@ class EmbedderWarmup(Method):
             raise MethodError(f"embedder_warmup: lr={self.lr}, expected a positive number")
 
 
-def warm_up_embedder(context: Context, epochs: int, lr: float, train_predictor: bool, name: str = "warmup") -> None:
-    """Minimise the task's loss over e (and h with `train_predictor`) for `epochs`, everything else frozen."""
+def warm_up_embedder(
+    context: Context,
+    epochs: int,
+    lr: float,
+    train_predictor: bool,
+    name: str = "warmup",
+    term: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> None:
+    """Minimise the task's loss over e (and h with `train_predictor`) for `epochs`, everything else frozen.
+
+    `term` gives a scalar that is added to the loss, from the embedded batch (B, N, D).
+    """
     model = context.model
     parameters = [*model.embedder.parameters(), *(model.predictor.parameters() if train_predictor else ())]
 
     def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
-        loss = context.loss(model(batch.x), batch)
+        tokens = model.embedder(batch.x)
+        task = loss = context.loss(model.predictor(model.encoder(tokens)), batch)
+        logged = {}
+        if term is not None:
+            added = term(tokens)
+            loss = task + added
+            logged = {"task": task.detach(), "term": added.detach()}
         loss.backward()
-        return {"loss": loss.detach()}
+        return {"loss": loss.detach(), **logged}
 
-    context.fit(name, parameters, gradient, epochs=epochs, lr=lr)
+    context.fit(name, parameters, gradient, epochs=epochs, lr=lr, coupled=term is not None)

@@ -178,6 +178,7 @@ class FakeContext:
         lr: float,
         lr_at: Callable[[int], float] | None = None,
         epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+        coupled: bool = False,
     ) -> None:
         parameters = list(parameters)
         chosen = {id(p) for p in parameters}

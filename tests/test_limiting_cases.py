@@ -41,3 +41,8 @@ def test_lp_ft_is_a_warm_up_with_the_predictor_of_the_same_length(trained, task)
 def test_lp_ft_is_as_long_as_stage_1_of_mona_by_default(trained):
     probed, meta = ([r["phase"] for r in trained(m)[1] if "phase" in r] for m in ("lp_ft", "mona"))
     assert len(probed) == len(meta) == 3
+
+
+@pytest.mark.parametrize("task", ["advection", "spherical"])
+def test_mmd_joint_of_weight_zero_is_an_embedder_warm_up(trained, task):
+    assert trained("mmd_joint", task, weight=0.0) == trained("embedder_warmup", task)

@@ -17,6 +17,7 @@ from methods.embedder_warmup import EmbedderWarmup
 from methods.frozen import Frozen
 from methods.linear import Linear
 from methods.lp_ft import LpFt
+from methods.mmd_joint import MmdJoint
 from methods.mona import Mona
 from methods.orca import Orca
 from methods.ridge import Ridge
@@ -26,7 +27,7 @@ from methods.small_supervised import SmallSupervised
 from methods.vanilla import Vanilla
 from tests.fake_context import TinyModel, fake_context
 
-METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, Orca, Mona, SmallSupervised, Ridge]
+METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, MmdJoint, Orca, Mona, SmallSupervised, Ridge]
 
 
 def names(model: TinyModel, method: Method) -> set[str]:
@@ -49,7 +50,7 @@ def test_a_method_is_a_frozen_dataclass_whose_options_explain_themselves(kind):
 def test_every_arm_but_frozen_and_linear_moves_everything():
     model = TinyModel()
     everything = {name for name, _ in model.named_parameters()}
-    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, Orca, Mona):
+    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, MmdJoint, Orca, Mona):
         assert names(model, kind()) == everything
 
 
@@ -78,7 +79,7 @@ def test_linear_moves_nothing_of_the_encoder():
 
 def test_only_scratch_the_small_network_and_ridge_use_no_pretrained_weights():
     assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised", "ridge"]
-    assert [kind.name for kind in METHODS if kind.needs_source] == ["orca", "mona"]
+    assert [kind.name for kind in METHODS if kind.needs_source] == ["mmd_joint", "orca", "mona"]
 
 
 @pytest.mark.parametrize("kind", [Vanilla, Scratch, Frozen, Linear, SmallSupervised], ids=lambda k: k.name)

@@ -92,7 +92,8 @@ def _behind(cell: Cell) -> set[str]:
         ("tasks/losses.py", EVERY, []),
         ("methods/meta_gradient.py", [], ["lp_ft", "mona"]),
         ("methods/transport/sinkhorn.py", [], ["orca"]),
-        ("methods/embedder_warmup.py", [], ["embedder_warmup", "lp_ft", "mona"]),
+        ("methods/transport/kernels.py", [], ["mmd_joint", "orca"]),
+        ("methods/embedder_warmup.py", [], ["embedder_warmup", "lp_ft", "mmd_joint", "mona"]),
     ],
 )
 def test_editing_a_helper_reaches_those_who_use_it(tree, stale_after, file, tasks, methods):

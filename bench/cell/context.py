@@ -101,7 +101,7 @@ class CellContext:
     def fit(
         self, name: str, parameters: Iterable[nn.Parameter], gradient: Callable[[Any], Mapping[str, torch.Tensor]], *,
         epochs: int, lr: float, lr_at: Callable[[int], float] | None = None,
-        epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+        epoch_batches: Callable[[int], Iterator[Any]] | None = None, coupled: bool = False,
     ) -> None:  # fmt: skip
         """Stage 1's loop; see `methods.contract.Context.fit`."""
 
@@ -109,7 +109,15 @@ class CellContext:
             return 1.0 if lr_at is None else lr_at(int(epoch))
 
         self._trainer.fit(
-            name, parameters, gradient, stage="stage1", epochs=epochs, lr=lr, lr_at=factor, epoch_batches=epoch_batches
+            name,
+            parameters,
+            gradient,
+            stage="stage1",
+            epochs=epochs,
+            lr=lr,
+            lr_at=factor,
+            epoch_batches=epoch_batches,
+            coupled=coupled,
         )
 
     def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:

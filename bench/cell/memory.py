@@ -47,12 +47,16 @@ class Memory:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def sparing(self, gradient: Gradient, moving: list[nn.Parameter], model: nn.Module) -> Gradient:
+    def sparing(
+        self, gradient: Gradient, moving: list[nn.Parameter], model: nn.Module, coupled: bool = False
+    ) -> Gradient:
         """`gradient` of the same batch, in pieces once memory has run out: the same step but for rounding and dropout.
 
-        Raises `OutOfMemory` where samples are coupled: a method's own batches, and batch normalisation.
+        Raises `OutOfMemory` where samples are coupled: a method's own batches, a loss that is `coupled`, and batch
+        normalisation.
         """
-        coupled = any(isinstance(module, _BatchNorm) for module in model.modules())
+        normed = any(isinstance(module, _BatchNorm) for module in model.modules())
+        why = "batch normalisation" if normed else "the method's loss" if coupled else "the method's own batch"
 
         def in_pieces(batch: TorchBatch, size: int) -> dict[str, torch.Tensor]:
             group = pieces(batch, size, self.share or by_samples)
@@ -60,14 +64,13 @@ class Memory:
             return {key: value * sum(weight for _, weight in group) for key, value in logged.items()}
 
         def spare(batch: Any) -> Any:
-            if isinstance(batch, TorchBatch) and not coupled:
+            if isinstance(batch, TorchBatch) and not (normed or coupled):
                 return self.run("micro_batch", len(batch.x), lambda size: in_pieces(batch, size))
             try:
                 return gradient(batch)
             except Exception as error:
                 if not self.retry or not ran_out(error):
                     raise
-                why = "batch normalisation" if coupled else "the method's own batch"
                 raise OutOfMemory(
                     f"out of memory, and {why} couples its samples: in pieces it would be another experiment. Ask for "
                     f"one with a smaller trainer.batch_size, or use a larger device ({error})"

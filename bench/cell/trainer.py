@@ -91,6 +91,7 @@ class Trainer:
         lr: float,
         lr_at: Callable[[float], float],
         epoch_batches: Callable[[int], Iterator[Any]] | None = None,
+        coupled: bool = False,
         after_epoch: Callable[[int, dict[str, Any]], None] | None = None,
     ) -> None:
         """Run a phase, or what is left of it. `lr_at` gives the factor of `lr` at a fractional epoch.
@@ -108,7 +109,7 @@ class Trainer:
         if state.phase == name and self._optimizer_state is not None:
             self._restore_optimizer(optimizer, self._optimizer_state)
         self._optimizer_state, state.phase = None, name
-        gradient = self.memory.sparing(gradient, moving, self.model)
+        gradient = self.memory.sparing(gradient, moving, self.model, coupled)
         used_steps = sum(state.steps.values()) - state.phase_steps
         used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
         span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)

@@ -32,7 +32,18 @@ READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "retries", "
 GROUP = ["profile", "protocol", "origin"]
 FLOOR = "ridge"
 """The method that stands beside the trivial predictor: a linear map that no other should lose to."""
-METHOD_ORDER = (FLOOR, "scratch", "linear", "frozen", "vanilla", "embedder_warmup", "lp_ft", "orca", "mona")
+METHOD_ORDER = (
+    FLOOR,
+    "scratch",
+    "linear",
+    "frozen",
+    "vanilla",
+    "embedder_warmup",
+    "lp_ft",
+    "mmd_joint",
+    "orca",
+    "mona",
+)
 """From no transfer to the most elaborate; other methods follow by name."""
 
 
