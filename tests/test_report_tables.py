@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench.report.document import table as render
+from bench.report.document.html import to_html
 from bench.report.document.latex import latex
+from bench.report.document.page import Page, Section
 from bench.report.document.table import Column, Entry, Table
 from bench.report.frame import Catalogue, panels, to_frame
 from bench.report.tables import over_tasks
@@ -25,6 +27,11 @@ CATALOGUE = Catalogue(
     suites={"pdebench": ["advection", "burgers", "darcy_pdebench"], "quick": ["advection", "darcy_pdebench", "ecg"]},
     backbones={"advection": "roberta_base", "darcy_pdebench": "swin_base", "ecg": "roberta_base"},
 )
+
+
+def in_html(table):
+    """A table as it stands in the page."""
+    return to_html(Page("", (), (Section("", (table,)),)), {})
 
 
 def golden(name: str, text: str) -> None:
@@ -290,13 +297,13 @@ def test_special_characters_stay_text_in_every_format():
         r"a{\textbar}b\_c\ensuremath{<}d\ensuremath{>}\&\%\$\#\{{\textasciitilde}{\textasciicircum}{\textbackslash}"
         in tex
     )
-    assert "<d>" not in render.to_html(table) and "&lt;d&gt;" in render.to_html(table)
+    assert "<d>" not in in_html(table) and "&lt;d&gt;" in in_html(table)
 
 
 def test_a_cell_says_the_level_of_its_interval_and_long_text_may_break():
     cells = (Entry("-0.10 %", -0.1, low=-0.2, high=0.0, level=0.99, records=("r",)), Entry("word " * 20), Entry("word"))
     columns = (Column("effect"), Column("because", text=True), Column("verdict", text=True))
-    page = render.to_html(Table("t", "", "", columns, (("x", cells),)))
+    page = in_html(Table("t", "", "", columns, (("x", cells),)))
     assert "99 % interval -0.2 to 0" in page
     assert page.count('class="t long"') == 1 and page.count('<td class="t">') == 1
 

@@ -1,71 +1,67 @@
-"""The report as one page that needs nothing from outside: figures inline, tables that sort, light and dark."""
+"""The report as one page that needs nothing from outside: figures inline, tables that sort, light and dark.
+
+report.html, report.css and report.js beside this file are what it looks like. Every text is escaped unless a filter here
+made it HTML.
+"""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.report.document import table as render
-from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
-from bench.report.document.table import Table
-from bench.report.figures.drawing import inline
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-ASSETS = Path(__file__).parent
-"""report.css and report.js lie beside this file and are written into the page."""
+from bench.report.document.page import Page
+from bench.report.document.table import Entry, Table
+from bench.report.figures.drawing import Drawing, inline
+
+LONG = 32
+"""Letters from which on a column of text may break on a page."""
 
 
 def to_html(page: Page, drawn: Mapping[str, str]) -> str:
     """The whole page; `drawn` has the SVG text of every figure by name."""
-    css = (ASSETS / "report.css").read_text(encoding="utf-8")
-    script = (ASSETS / "report.js").read_text(encoding="utf-8")
-    links = "".join(f'<li><a href="#s{i}">{html.escape(s.title)}</a></li>' for i, s in enumerate(page.sections))
-    body = "\n".join(_section(i, s, drawn) for i, s in enumerate(page.sections))
-    banners = "".join(_block(b, drawn) for b in page.banners)
-    title = html.escape(page.title)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<style>\n{css}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{banners}\n"
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n{body}\n</main>\n'
-        f"<script>\n{script}</script>\n</body>\n</html>\n"
-    )
+
+    def svg(drawing: Drawing) -> Markup:
+        return Markup(inline(drawn[drawing.name], drawing.name, str(escape(drawing.title))))
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+    environment.filters |= {"kind": lambda block: type(block).__name__, "svg": svg}
+    environment.filters |= {f.__name__: f for f in (items, markup, breakable, long, tooltip)}
+    return environment.get_template("report.html").render(page=page, longest=LONG).strip() + "\n"
 
 
-def _section(index: int, section: Section, drawn: Mapping[str, str]) -> str:
-    inner = "\n".join(_block(b, drawn) for b in section.blocks)
-    return f'<section id="s{index}"><h2>{html.escape(section.title)}</h2>\n{inner}\n</section>'
+def items(text: str) -> list[str]:
+    """The items of a text whose every line begins with `- `; none if it is a paragraph."""
+    lines = text.split("\n")
+    return [line[2:] for line in lines] if all(line.startswith("- ") for line in lines) else []
 
 
-def _block(block: Block, drawn: Mapping[str, str]) -> str:
-    if isinstance(block, Text):
-        return text(block.text)
-    if isinstance(block, Banner):
-        return f'<p class="banner" role="note">{inline_markup(block.text)}</p>'
-    if isinstance(block, Code):
-        return f"<pre><code>{html.escape(block.text)}</code></pre>"
-    if isinstance(block, Fold):
-        inner = "\n".join(_block(b, drawn) for b in block.blocks)
-        return f"<details><summary>{html.escape(block.title)}</summary>{inner}</details>"
-    if isinstance(block, Table):
-        return f"<h3>{html.escape(block.title)}</h3>{render.to_html(block)}"
-    svg = inline(drawn[block.name], block.name, html.escape(block.title))
-    figure = f'<figure class="drawing"><div class="scroll">{svg}</div>'
-    return f"<h3>{html.escape(block.title)}</h3>{figure}<figcaption>{html.escape(block.caption)}</figcaption></figure>"
-
-
-def text(source: str) -> str:
-    """Paragraphs and lists of lines that begin with `- `, as HTML."""
-    lines = source.split("\n")
-    if all(line.startswith("- ") for line in lines):
-        return "<ul>" + "".join(f"<li>{inline_markup(line[2:])}</li>" for line in lines) + "</ul>"
-    return f"<p>{inline_markup(source)}</p>"
-
-
-def inline_markup(source: str) -> str:
+def markup(text: str) -> Markup:
     """`code` and **bold**, everything else escaped."""
-    escaped = html.escape(source, quote=False)
-    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escaped)
+    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escaped))
+
+
+def breakable(label: str) -> Markup:
+    """A name that may break after an underscore, comma or bracket where the screen is narrow."""
+    return Markup(re.sub(r"([_,\[])", r"\1<wbr>", str(escape(label))))
+
+
+def long(table: Table) -> list[bool]:
+    """For each column whether it has an entry that should break into lines."""
+    return [any(len(entries[i].text) > LONG for _, entries in table.rows) for i in range(len(table.columns))]
+
+
+def tooltip(entry: Entry) -> str:
+    """What hovering over an entry tells: interval, seeds, records (at most eight ids, shortened)."""
+    parts = []
+    if entry.low is not None and entry.high is not None:
+        parts.append(f"{100 * entry.level:.3g} % interval {entry.low:.4g} to {entry.high:.4g}")
+    if entry.n:
+        parts.append(f"n = {entry.n}")
+    shown = ", ".join(i[:8] for i in entry.records[:8]) + (" ..." if len(entry.records) > 8 else "")
+    return "; ".join([*parts, f"records {shown}"])

@@ -1,9 +1,8 @@
-"""A table, as markdown, CSV and HTML (`latex` has the fourth form). Every entry knows its number, its spread and its records."""
+"""A table, as markdown and CSV (`latex` and `html` have the other forms). Every entry knows its number, its spread and its records."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 import re
@@ -23,9 +22,6 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),
 }
 """Mark -> its symbol and what it says. A table's legend has the marks that it uses."""
-
-LONG = 32
-"""Letters from which on a column of text may break on a page."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +65,14 @@ class Column:
     """Holds words: set flush left."""
 
     @property
+    def arrow(self) -> str:
+        """Its direction as a sign."""
+        return ARROWS[self.higher_is_better]
+
+    @property
     def head(self) -> str:
         """Title, arrow and detail in one line."""
-        arrow = ARROWS[self.higher_is_better]
-        return " ".join(part for part in (self.title, arrow, f"({self.detail})" if self.detail else "") if part)
+        return " ".join(part for part in (self.title, self.arrow, f"({self.detail})" if self.detail else "") if part)
 
 
 @dataclass(frozen=True)
@@ -165,58 +165,6 @@ def to_csv(table: Table) -> str:
             tail = ("yes" if entry.best else "", " ".join(entry.marks), failures, " ".join(entry.records))
             writer.writerow([*head, *numbers, entry.n, *tail])
     return out.getvalue()
-
-
-def to_html(table: Table) -> str:
-    """A `<table>` that the page's script can sort; interval, n and records appear on hover."""
-
-    long = {
-        column for place, column in enumerate(table.columns) if any(len(c[place].text) > LONG for _, c in table.rows)
-    }
-
-    def show(column: Column, entry: Entry) -> str:
-        text = html.escape(entry.text)
-        inner = (f"<b>{text}</b>" if entry.best else text) + (f"<sup>{entry.symbols}</sup>" if entry.marks else "")
-        kind = f' class="t{" long" if column in long else ""}"' if column.text else ""
-        sort = f' data-v="{entry.value!r}"' if entry.value is not None and not column.text else ""
-        hint = f' title="{html.escape(tooltip(entry))}"' if entry.records else ""
-        return f"<td{kind}{sort}{hint}>{inner}</td>"
-
-    def head(column: Column) -> str:
-        kind = ' class="t"' if column.text else ""
-        detail = f"<small>{html.escape(column.detail)}</small>" if column.detail else ""
-        arrow = ARROWS[column.higher_is_better]
-        title = html.escape(column.title) + (f" {arrow}" if arrow else "")
-        return f'<th scope="col"{kind}><button type="button">{title}{detail}</button></th>'
-
-    def line(label: str, entries: tuple[Entry, ...]) -> str:
-        inner = "".join(show(column, entry) for column, entry in zip(table.columns, entries, strict=True))
-        pin = ' class="pin"' if label in table.pinned else ""
-        kind = ' class="long"' if len(label) > LONG else ""
-        return f'<tr{pin}><th scope="row"{kind}>{breakable(label)}</th>{inner}</tr>'
-
-    body = "\n".join(line(label, entries) for label, entries in table.rows)
-    foot = "".join(f"<p>{html.escape(x)}</p>" for x in [*table.notes, "; ".join(table.legend())] if x)
-    heads = head(Column(table.stub, text=True)) + "".join(map(head, table.columns))
-    start = f'<figure class="table"><div class="scroll"><table id="{html.escape(table.name)}">'
-    body = f"<thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    return f"{start}{body}<figcaption>{foot}</figcaption></figure>"
-
-
-def breakable(label: str) -> str:
-    """A name as HTML that may break after an underscore, comma or bracket where the screen is narrow."""
-    return re.sub(r"([_,\[])", r"\1<wbr>", html.escape(label))
-
-
-def tooltip(entry: Entry) -> str:
-    """What hovering over an entry tells: interval, seeds, records (at most eight ids, shortened)."""
-    parts = []
-    if entry.low is not None and entry.high is not None:
-        parts.append(f"{100 * entry.level:.3g} % interval {entry.low:.4g} to {entry.high:.4g}")
-    if entry.n:
-        parts.append(f"n = {entry.n}")
-    shown = ", ".join(i[:8] for i in entry.records[:8]) + (" ..." if len(entry.records) > 8 else "")
-    return "; ".join([*parts, f"records {shown}"])
 
 
 def with_best(entries: Sequence[Entry], higher_is_better: bool) -> list[Entry]:
