@@ -27,6 +27,8 @@ from tasks.contract import Task
 from tasks.own import stored
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+"""Names stand in file names, tables and terminals."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,10 @@ def _find(
             broken.append(Broken(name, where, f"{type(error).__name__}: {error}"))
             return
         for item in found:
-            if item.name in items:
+            if not NAME.fullmatch(str(item.name)):
+                reason = f"its name {str(item.name)[:80]!r} is not made of letters, digits, _, - and . (at most 64)"
+                broken.append(Broken(name, where, reason))
+            elif item.name in items:
                 broken.append(Broken(item.name, where, f"the name is taken by {origin[item.name]}"))
             else:
                 items[item.name] = item

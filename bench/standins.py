@@ -22,6 +22,7 @@ from tasks.contract import Task
 from tasks.files.atomic import write_quickly
 from tasks.files.generated import read_mark
 from tasks.files.locate import locate
+from tasks.files.regular import NOTE, read_linked
 
 ROOM = 64 << 20
 """Bytes that must be free before a stand-in is made: more than a quick one takes."""
@@ -47,8 +48,8 @@ def standin_here(task: Task, data_dir: Path, profile: str, samples: int | None =
     root = standin_root(data_dir, profile, samples)
     mark = _done_mark(task, root)
     try:
-        made = json.loads(mark.read_bytes())
-    except (OSError, ValueError):
+        made = json.loads(read_linked(mark, NOTE))
+    except (OSError, ValueError, RecursionError):
         return False  # none, or not whole: it is made again
     return made == _mark(task, profile, samples) and all(locate(root, file) is not None for file in task.files)
 

@@ -22,12 +22,18 @@ Kind = Literal["exact", "finite_difference", "first_order"]
 Encode = Callable[[torch.Tensor], torch.Tensor]
 Weights = dict[str, torch.Tensor]
 
-STEP = 1 / 16
+STEP = 1 / 64
 """ε‖v‖ / ‖θ‖ of the central difference, times the cube root of the precision of the weights' type.
 
 The error of the difference is of order ε² and its rounding of order precision / ε, so the best ε is of order ∛precision.
-On real bodies the first is soon the larger: a step that suits the precision of TF32 or bfloat16 products turns the
-gradient away, where the rounding of TF32 products hardly shows, since the same inputs are rounded alike on both sides.
+The factor was chosen by measurement on the shipped bodies after a warm-up, classes and dense, in float32 and with products
+in TF32 and bfloat16. The least cosine to `exact`, and the norm over that of `exact`, over these:
+
+    1/16   0.961   0.62 to 1.00       1/64    0.996   0.97 to 1.01       1/256   0.956   0.92 to 1.07
+    1/32   0.999   0.89 to 1.00       1/128   0.986   0.97 to 1.01       1/1024  0.768   1.00 to 1.60
+
+A larger step leaves the range where the difference is straight and gives too short a gradient; a smaller one drowns in
+the rounding of TF32 products.
 """
 
 

@@ -7,6 +7,7 @@ reader that takes long or fills the memory.
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import resource
@@ -15,6 +16,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +78,8 @@ def read(task: Task, folder: Path) -> int:
     return GOOD
 
 
-def in_a_child(task: Task, folder: Path) -> int:
-    """The exit code of a process that reads; negative for the signal that ended it (SIGALRM: it took too long)."""
+def in_a_child(do: Callable[[], int]) -> int:
+    """The exit code of a process that does what is given; negative for the signal that ended it (SIGALRM: it took too long)."""
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -86,7 +88,7 @@ def in_a_child(task: Task, folder: Path) -> int:
         signal.alarm(SECONDS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-        os._exit(read(task, folder))
+        os._exit(do())
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -104,7 +106,7 @@ def main(count: int, first: int = 0, *names: str) -> int:
             task, folder = tasks[seed % len(tasks)], root / "damaged"
             shutil.copytree(whole(task, root), folder)
             what = damage(folder, random.Random(seed))
-            code = in_a_child(task, folder)
+            code = in_a_child(functools.partial(read, task, folder))
             shutil.rmtree(folder)
             good += code == GOOD
             if code not in (GOOD, REFUSED):

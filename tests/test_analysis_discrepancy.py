@@ -45,7 +45,7 @@ def defined(p, y, pairing, variant):
 VARIANTS = {"unnormalised": unnormalised, "renormalised": renormalised_at, "matched_only": matched_only}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 9999), st.integers(2, 4), st.integers(0, 2), st.sampled_from([0.1, 1.0, 6.0]))
 def test_every_variant_equals_brute_force(seed, k, more, sharp):
     p, y = problem(seed, n=20, k=k, s=k + more, sharp=sharp)
@@ -67,7 +67,7 @@ def test_formulas_are_the_definition(variant):
         assert VARIANTS[variant](p, y, np.array(pairing)) == pytest.approx(defined(p, y, pairing, variant), abs=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 9999))
 def test_exchange_search_never_ends_worse_than_it_starts_nor_better_than_all_subsets(seed):
     p, y = problem(seed, n=40, k=3, s=7, sharp=3)
@@ -118,7 +118,7 @@ def test_a_classifier_that_knows_the_target_under_other_names_has_no_discrepancy
     assert found.chance > 0.6
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 9999))
 def test_renaming_classes_and_reordering_samples_change_nothing(seed):
     p, y = problem(seed)
@@ -129,7 +129,7 @@ def test_renaming_classes_and_reordering_samples_change_nothing(seed):
         assert getattr(again, variant) == pytest.approx(getattr(first, variant), abs=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 9999))
 def test_conditioning_on_the_pairing_can_only_lower_the_distance(seed):
     p, y = problem(seed, k=3, s=6)

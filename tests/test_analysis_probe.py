@@ -55,7 +55,7 @@ def test_default_rule_reaches_the_error_of_the_optimum():
     assert ours.low < ours.error < ours.high and ours.converged
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(3, 5), st.sampled_from([np.float32, np.float64]))
 def test_no_step_away_from_the_solution_lowers_the_objective(seed, k, dtype):
     x, y = blobs(seed, n=80, d=5, k=k, dtype=dtype)

@@ -23,7 +23,7 @@ def direct(x, y):
     return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 9999), st.integers(4, 30), st.integers(1, 8), st.integers(1, 8))
 def test_cka_is_the_direct_formula(seed, n, p, q):
     rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def test_cka_is_the_direct_formula(seed, n, p, q):
     assert 0 <= linear_cka(x, y) <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 9999), st.floats(1e-3, 1e3), st.floats(-100, 100))
 def test_cka_ignores_rotation_scale_and_shift_but_no_linear_map(seed, scale, shift):
     rng = np.random.default_rng(seed)

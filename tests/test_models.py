@@ -136,7 +136,7 @@ def test_patches_are_the_smallest_divisor_or_else_pad_and_never_collapse(length,
     assert patch == (divisor if divisor <= 2 * shortest else shortest)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(length=st.integers(1, 300), most=st.integers(1, 64))
 def test_every_length_is_embedded_and_padding_is_zeros_at_the_end(length, most):
     embedder = embedders.Embedder1D(2, length, 8, most)

@@ -133,6 +133,7 @@ OWN = {
     "half_linear": "from methods.linear import Linear\n\nclass HalfLinear(Linear):\n    name = 'half_linear'\n",
     "unfinished": "from methods.contract import Method\n\nclass Unfinished(Method):\n    def align(:\n",
     "nameless": "from methods.contract import Method\n\nclass Nameless(Method):\n    pass\n",
+    "strange": "from methods.linear import Linear\n\nclass Strange(Linear):\n    name = '../\\x1b[2J'\n",
     "leaves": "import sys\n\nclass Leaves:\n    name = 'leaves'\n\nsys.exit('no GPU')\n",
     "helper": "raise RuntimeError('no plug-in, so never imported')\n",
 }
@@ -146,8 +147,9 @@ def test_files_in_the_methods_folder_are_found_by_looking(tmp_path, monkeypatch)
     found = registry.methods.__wrapped__()
     assert set(found.items) == {"half_linear"} and found.origin["half_linear"] == "methods/half_linear.py"
     reasons = {broken.name: broken.reason for broken in found.broken}
-    assert set(reasons) == {"unfinished", "nameless", "leaves"}
+    assert set(reasons) == {"unfinished", "nameless", "leaves", "strange"}
     assert "SyntaxError" in reasons["unfinished"] and "with a name" in reasons["nameless"]
+    assert "is not made of letters" in reasons["strange"] and reasons["strange"].isprintable()
     assert reasons["leaves"] == "SystemExit: no GPU"
 
 

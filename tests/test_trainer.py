@@ -272,7 +272,7 @@ def test_a_checkpoint_of_a_machine_with_eight_gpus_resumes_with_one(tmp_path, ki
 
 
 @given(st.integers(1, 12), st.integers(1, 12))
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 def test_accumulation_leaves_the_gradient_of_the_whole_group(n, micro):
     model, loader = network().eval(), data()
     index = np.arange(n)

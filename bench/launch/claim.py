@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.files.atomic import write_quickly
+from tasks.files.regular import NOTE, read_file
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
@@ -128,9 +129,11 @@ def newest(folder: Path) -> tuple[int, bytes]:
         if not numbers:
             return 0, b""
         try:
-            return max(numbers), (folder / f"claim.{max(numbers)}").read_bytes()
+            return max(numbers), read_file(folder / f"claim.{max(numbers)}", NOTE)
         except FileNotFoundError:
             continue  # its holder has just been overtaken and cleaned up, or the cell has ended
+        except ValueError:
+            return max(numbers), b""  # no file: silent for as long as it stays
 
 
 def _create(path: Path, data: bytes) -> bool:

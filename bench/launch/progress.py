@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.words import duration
 from tasks.files.atomic import write_quickly
+from tasks.files.regular import NOTE, read_file
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Called by a cell every few seconds with `stage`, and what of `epoch`, `epochs`, `done`, `seconds`, ... there is."""
@@ -46,7 +47,7 @@ class Reporter:
 def read(folder: Path) -> dict[str, Any]:
     """The last progress of the cell with this work folder; {} if there is none. What is no number is left out."""
     try:
-        value = json.loads((folder / "progress.json").read_bytes())
+        value = json.loads(read_file(folder / "progress.json", NOTE))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(value, dict):

@@ -18,6 +18,7 @@ from bench.launch.slurm import manifest, queue
 from bench.plan import Cell, cell_of
 from bench.records.record import Record
 from bench.records.store import Problem, Store
+from tasks.files.regular import NOTE, read_file
 
 READ = (
     *("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "overrides"),
@@ -123,7 +124,7 @@ def _at_work(store: Store) -> list[Cell]:
         if not CELL_ID.fullmatch(folder.parent.name):
             continue
         try:
-            cell = Cell.from_dict(json.loads(folder.read_bytes())["cell"])
+            cell = Cell.from_dict(json.loads(read_file(folder, NOTE))["cell"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # just being removed, or of another version: it says nothing about a cell
         if cell.id == folder.parent.name:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UsageError, unknown
+from tasks.files.regular import NOTE, read_linked
 
 SIZES = ("tiny", "quick", "medium", "large", "full")
 """tiny: for tests. quick: embedded data, two cores, minutes. medium: more tasks or seeds. large: large stand-ins, a GPU. full: as published."""
@@ -131,7 +132,7 @@ def read(path: Path) -> Study:
     """The study in a TOML file. Its name is the file's; UsageError with file and key where something does not fit."""
     with where(f"study {path}"):
         try:
-            plain = tomllib.loads(path.read_text(encoding="utf-8"))
+            plain = tomllib.loads(read_linked(path, NOTE).decode())
         except (OSError, ValueError) as error:  # TOML's and Unicode's errors are ValueErrors
             raise UsageError(str(getattr(error, "strerror", None) or error)) from None
         sizes = {name: _make(Size, plain.pop(name), name) for name in SIZES if name in plain}

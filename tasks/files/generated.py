@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.contract import DataError, Origin
 from tasks.files.atomic import replacing_quickly, sync, write_quickly
+from tasks.files.regular import NOTE, read_linked
 
 GENERATOR = "cross-modality-bench generators, version 1"
 """Raised whenever a generator changes what it writes for the same arguments."""
@@ -53,9 +54,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def read_mark(path: Path) -> dict[str, Any] | None:
     """The sidecar of `path`, or None where there is none that belongs to a file of this size."""
     try:
-        mark = json.loads(sidecar(path).read_text())
+        mark = json.loads(read_linked(sidecar(path), NOTE))
         belongs = mark.get("bytes") == path.stat().st_size
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return mark if belongs else None
 

@@ -8,6 +8,11 @@ import os
 import stat
 from pathlib import Path
 
+NOTE = 1 << 20
+"""Bytes, at most, of what a program notes for itself or a person writes by hand: a claim, a mark, a profile, a study."""
+LIST = 64 << 20
+"""Bytes, at most, of a list that grows with the number of cells or files."""
+
 
 def open_file(path: Path, most: int) -> io.BufferedReader:
     """`path`, open for reading; ValueError for a link, a folder, a pipe, a device, and for more than `most` bytes."""
@@ -21,6 +26,11 @@ def read_file(path: Path, most: int) -> bytes:
         return os.read(handle, os.fstat(handle).st_size)
     finally:
         os.close(handle)
+
+
+def read_linked(path: Path, most: int) -> bytes:
+    """The content of the file that `path` is or links to: for files of a user, who may keep them elsewhere."""
+    return read_file(Path(os.path.realpath(path)), most)
 
 
 def _open(path: Path, most: int) -> int:

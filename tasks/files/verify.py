@@ -11,6 +11,7 @@ from typing import Literal
 from tasks.contract import DataError, File
 from tasks.files.generated import origin_of, write_json
 from tasks.files.locate import is_page
+from tasks.files.regular import LIST, read_linked
 
 NAME = ".verified.json"
 Status = Literal["verified", "differs", "unknown", "generated"]
@@ -83,8 +84,8 @@ def in_words(path: Path, file: File, data_dir: Path) -> str:
 
 def _remembered(data_dir: Path) -> dict[str, dict]:
     try:
-        entries = json.loads((data_dir / NAME).read_text())
-    except (OSError, ValueError):
+        entries = json.loads(read_linked(data_dir / NAME, LIST))
+    except (OSError, ValueError, RecursionError):
         return {}  # nothing is remembered, or not readably: checksums are computed again
     return entries if isinstance(entries, dict) else {}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.contract import Data, DataError, File, Kind, Request, Task
+from tasks.files.regular import NOTE, read_linked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +88,7 @@ def tasks_in(data_dir: Path) -> dict[str, Path]:
 def load_task(path: Path) -> Task:
     """The task that a `task.json` describes; DataError if it is not one of ours."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_linked(path, NOTE))
         if facts["name"] != path.parent.name:
             raise ValueError(f"it describes {facts['name']!r}")
         return task_of(facts)

@@ -20,6 +20,7 @@ from bench.launch.slurm.queue import JOB_ID, Entry
 from bench.plan import Cell
 from bench.records.store import Store, to_json
 from tasks.files.atomic import write_atomically
+from tasks.files.regular import LIST, read_file
 
 NAME = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}\.json")
 
@@ -144,7 +145,7 @@ def _read(path: Path) -> Manifest:
     """A manifest whose ids have been looked at: they become paths and arguments later."""
     if not NAME.fullmatch(path.name):
         raise ValueError("is not called like one")
-    manifest = Manifest(path, json.loads(path.read_bytes()))
+    manifest = Manifest(path, json.loads(read_file(path, LIST)))
     if manifest.plain["schema"] != 1 or manifest.uid != path.stem.rpartition("-")[2]:
         raise ValueError("its schema or id does not fit")
     for array in manifest.plain["arrays"]:

@@ -20,6 +20,7 @@ from typing import Any
 from bench import machine
 from bench.errors import UsageError, unknown
 from bench.launch.options import SLURM, LaunchOptions, SlurmOptions
+from tasks.files.regular import NOTE, read_linked
 
 _SAFE = re.compile(r"[A-Za-z0-9_.,:;%@+=/&|*!()\[\]-]+")
 """What a partition, account, qos, constraint or mail address may hold. No white space: they enter a script."""
@@ -38,10 +39,10 @@ def read(given: str | None) -> dict[str, dict[str, Any]]:
     if not given and not path.exists():
         return {"all": {}, "gpu": {}, "cpu": {}}
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        plain = tomllib.loads(read_linked(path, NOTE).decode())
     except OSError as error:
         raise UsageError(f"Slurm profile {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML's and Unicode's errors are ValueErrors
         raise UsageError(f"Slurm profile {path}: {error}") from None
     tables = {kind: plain.pop(kind, {}) for kind in ("gpu", "cpu")}
     for kind, table in tables.items():
