@@ -31,7 +31,8 @@ from bench.backbones import BACKBONES
 from bench.cell import story as cell
 from bench.cell.batches import Loader
 from bench.cell.checkpoint import Checkpoints
-from bench.cell.trainer import Trainer, optimizer_for
+from bench.cell.phase import Phase, optimizer_for
+from bench.cell.trainer import Trainer
 from bench.models.source import load_source_model
 from bench.models.target import TargetModel, build_target, compiled
 from bench.plan import Places, Selection
@@ -105,7 +106,7 @@ class Step:
             work = Checkpoints(self.folder / str(time.monotonic_ns()))
             trainer = Trainer(self.model, self.loader, self.settings, 0, work, lambda word: None)
             moving = list(self.model.parameters())
-            trainer.fit("stage2", moving, gradient, stage="stage2", epochs=1, lr=1e-5, lr_at=lambda e: 1.0)
+            trainer.fit(Phase("stage2", "stage2", moving, gradient, 1, lambda epoch: 1e-5))
 
         return run
 

@@ -21,7 +21,8 @@ from torch.optim import optimizer as hooks
 from bench.backbones import BACKBONES
 from bench.cell.batches import Loader
 from bench.cell.checkpoint import Checkpoints
-from bench.cell.trainer import Trainer, optimizer_for
+from bench.cell.phase import Phase, optimizer_for
+from bench.cell.trainer import Trainer
 from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings, TrainerSettings
@@ -106,7 +107,7 @@ def test_step(benchmark, name, kind, tmp_path):
         inside.append(0.0)
         trainer = Trainer(model, loader, config, 0, Checkpoints(tmp_path / f"{time.monotonic_ns()}"), lambda word: None)
         with stopwatch_on_optimizers(inside):
-            trainer.fit("stage2", parameters, gradient, stage="stage2", epochs=1, lr=1e-6, lr_at=lambda e: 1.0)
+            trainer.fit(Phase("stage2", "stage2", parameters, gradient, 1, lambda epoch: 1e-6))
 
     bare(), harness()
     pairs: list[tuple[float, float]] = []

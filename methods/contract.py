@@ -110,17 +110,14 @@ class Context(Protocol):
         gradient: Callable[[TorchBatch], Mapping[str, torch.Tensor]],
         *,
         epochs: int,
-        lr: float,
-        lr_at: Callable[[int], float] | None = None,
+        lr: float | Callable[[int], float],
         epoch_batches: Callable[[int], Iterator[Any]] | None = None,
-        coupled: bool = False,
     ) -> None:
         """The trainer's loop over `parameters`, logged, checkpointed and resumable; everything else stays frozen.
 
         `gradient(batch)` leaves gradients in `.grad` of the parameters (usually by `loss.backward()`) and returns
         scalars to log, `loss` among them. `epoch_batches(epoch)` replaces the task's shuffled batches: each item it
-        yields is handed to `gradient`, and one optimiser step follows each. `lr_at(epoch)` scales `lr` (default 1).
-        `coupled`: the samples of a batch meet in the loss, so that it may not be cut where memory runs out.
+        yields is handed to `gradient`, and one optimiser step follows each. `lr` may be a function of the epoch.
         A later call resumes where a killed one stopped; calls must come in the same order with the same names.
         """
         ...
@@ -140,6 +137,8 @@ class Method:
     pretrained: ClassVar[bool] = True
     """False: the encoder starts from random weights."""
     needs_source: ClassVar[bool] = False
+    couples: ClassVar[tuple[Literal["stage1", "stage2"], ...]] = ()
+    """Stages in whose loss the samples of a batch meet, so that it may not be cut where memory runs out."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of hyperparameters, chosen with `--set method.preset=NAME`. A dotted name (`model.dense_head`) is a
     setting outside of the method."""

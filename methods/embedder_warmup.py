@@ -68,4 +68,4 @@ def warm_up_embedder(
         loss.backward()
         return {"loss": loss.detach(), **logged}
 
-    context.fit(name, parameters, gradient, epochs=epochs, lr=lr, coupled=term is not None)
+    context.fit(name, parameters, gradient, epochs=epochs, lr=lr)

@@ -36,6 +36,7 @@ class MmdJoint(Method):
         "Shen et al., UPS: Efficiently Building Foundation Models for PDE Solving via Cross-Modal Adaptation, TMLR 2024"
     )
     needs_source = True
+    couples = ("stage1",)
 
     weight: float = option(1.0, "weight w of the squared MMD")
     epochs: int | None = option(None, "epochs of stage 1; None: the task's stage-1 epochs, at most 20")

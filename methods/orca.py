@@ -61,6 +61,7 @@ class Orca(Method):
         distance = self._distance(context)
         most = context.stage1.max_samples if self.max_samples is None else self.max_samples
         limit = (most // context.batch_size + 1) * context.batch_size
+        lr = self._lr(context)
 
         def gradient(epoch: int) -> Mapping[str, torch.Tensor]:
             rng = context.rng(f"orca-{epoch}")
@@ -75,8 +76,7 @@ class Orca(Method):
             list(context.model.embedder.parameters()),
             gradient,  # type: ignore[arg-type]  # its items are epoch numbers, from epoch_batches
             epochs=context.stage1.epochs if self.epochs is None else self.epochs,
-            lr=self._lr(context),
-            lr_at=lambda epoch: DECAY ** sum(epoch > milestone for milestone in MILESTONES),
+            lr=lambda epoch: lr * DECAY ** sum(epoch > milestone for milestone in MILESTONES),
             epoch_batches=lambda epoch: iter([epoch]),
         )
 

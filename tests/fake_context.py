@@ -175,10 +175,8 @@ class FakeContext:
         gradient: Callable[[Any], Mapping[str, torch.Tensor]],
         *,
         epochs: int,
-        lr: float,
-        lr_at: Callable[[int], float] | None = None,
+        lr: float | Callable[[int], float],
         epoch_batches: Callable[[int], Iterator[Any]] | None = None,
-        coupled: bool = False,
     ) -> None:
         parameters = list(parameters)
         chosen = {id(p) for p in parameters}
@@ -187,7 +185,7 @@ class FakeContext:
             p.requires_grad_(id(p) in chosen)
         self.logs[name], self.rates[name] = [], []
         for epoch in range(epochs):
-            rate = lr * (lr_at(epoch) if lr_at else 1.0)
+            rate = lr(epoch) if callable(lr) else lr
             for item in epoch_batches(epoch) if epoch_batches else self._shuffled(name, epoch):
                 for p in self.model.parameters():
                     p.grad = None

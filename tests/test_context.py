@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bench.cell import context as module
-from bench.cell.batches import Loader
+from bench.cell.build import Built
 from bench.cell.context import CellContext, cluster_targets
-from bench.settings import Stage1Settings, TrainerSettings
+from bench.settings import AnalysisSettings, Stage1Settings, TrainerSettings
 from methods.contract import MethodError
 from tasks.contract import ArraySplit, Batch, Data
 
@@ -43,11 +43,10 @@ def centres(groups: int = 10) -> np.ndarray:
 
 
 def context(split, decode=None) -> CellContext:
-    cpu = torch.device("cpu")
     data = Data(split, None, split, (1, 4), (2, 16), decode)
-    loss = lambda output, y, extra: (output - y).square().mean()  # noqa: E731
-    settings = SimpleNamespace(trainer=TrainerSettings(), stage1=Stage1Settings())
-    return CellContext(None, data, Loader(split, cpu), None, settings, 3, loss, None, cpu, "fp32")
+    config = SimpleNamespace(trainer=TrainerSettings(), stage1=Stage1Settings())
+    run = SimpleNamespace(config=config, device=torch.device("cpu"), cell=SimpleNamespace(seed=3), loss="mse")
+    return CellContext(run, data, Built(None, None, AnalysisSettings()))
 
 
 def assert_same_groups(found: np.ndarray, groups: int) -> None:

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench import plan, registry
+from bench import registry
 from bench import standins as data
 from bench.cell.data import load_data
-from bench.cell.draft import draft_of
+from bench.cell.draft import Draft
+from bench.cell.run import Run
 from bench.official import unlike_published
 from bench.plan import Cell, Places
 from bench.records.store import Store
@@ -76,9 +77,9 @@ def test_the_same_stand_in_made_at_another_time_has_the_same_fingerprint(name, t
 
 
 def load(cell, places):
-    draft = draft_of(cell, places.results_dir / "work" / cell.id, {})
-    load_data(cell, registry.tasks()[cell.task], plan.resolve(cell), places, draft)
-    return draft
+    run = Run.of(cell, places, {}, Draft(cell, places.results_dir / "work" / cell.id, {}), print)
+    load_data(run)
+    return run.draft.record
 
 
 @pytest.mark.parametrize("name", MANY)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.cell import build as building
 from bench.cell import story as cells
 from bench.cell import trainer
 from bench.cell.memory import Memory, OutOfMemory
@@ -32,7 +33,7 @@ def full() -> torch.OutOfMemoryError:
 
 def small_memory(monkeypatch, training=10**9, evaluation=10**9):
     """A model that runs out for more samples at once than it is given, in training or in evaluation."""
-    real = cells.build_target
+    real = building.build_target
 
     def build(*args):
         model = real(*args)
@@ -44,7 +45,7 @@ def small_memory(monkeypatch, training=10**9, evaluation=10**9):
         model.register_forward_pre_hook(check)
         return model
 
-    monkeypatch.setattr(cells, "build_target", build)
+    monkeypatch.setattr(building, "build_target", build)
 
 
 def curves(places, record):

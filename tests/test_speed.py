@@ -16,7 +16,7 @@ from bench import machine
 from bench.cell import story as cells
 from bench.cell import trainer
 from bench.cell.batches import Loader
-from bench.cell.trainer import optimizer_for
+from bench.cell.phase import optimizer_for
 from bench.errors import SetupError
 from bench.models.target import compiled
 from bench.plan import Places

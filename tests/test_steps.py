@@ -15,8 +15,9 @@ from torch import nn
 from bench import plan
 from bench.cell.batches import Loader, order
 from bench.cell.checkpoint import Checkpoints
+from bench.cell.phase import Phase, warmup_decay
 from bench.cell.steps import Steps
-from bench.cell.trainer import Trainer, warmup_decay
+from bench.cell.trainer import Trainer
 from bench.errors import UsageError
 from bench.plan import Cell
 from bench.settings import TrainerSettings
@@ -43,8 +44,8 @@ def trained(folder, epochs: int, warmup: float, decay: float, **changes) -> nn.M
     settings = TrainerSettings(**changes)
     trainer = Trainer(model, Loader(ArraySplit(X, Y), torch.device("cpu")), settings, SEED, Checkpoints(folder),
                       lambda word: None)  # fmt: skip
-    trainer.fit("stage2", model.parameters(), gradient, stage="stage2", epochs=epochs, lr=settings.lr,
-                lr_at=lambda epoch: warmup_decay(epoch, warmup, decay))  # fmt: skip
+    rate = lambda epoch: settings.lr * warmup_decay(epoch, warmup, decay)  # noqa: E731
+    trainer.fit(Phase("stage2", "stage2", model.parameters(), gradient, epochs, rate))
     return model
 
 

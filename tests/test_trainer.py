@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bench.cell.batches import Loader, order, rng
-from bench.cell.budget import span_of
+from bench.cell.budget import Span
 from bench.cell.checkpoint import Checkpoints, Unfit, load_checked, save_checked
-from bench.cell.trainer import Diverged, Trainer, accumulate, warmup_decay
+from bench.cell.phase import Phase, warmup_decay
+from bench.cell.steps import accumulate
+from bench.cell.trainer import Diverged, Trainer
 from bench.settings import TrainerSettings
 from methods.contract import MethodError
 from tasks.contract import ArraySplit
@@ -77,11 +79,9 @@ def train(folder, *, kill_at=None, **changes):
 
     if trainer.state.phase is None:
         torch.manual_seed(1)  # dropout draws from the global generator; a checkpoint brings its own state
-    trainer.fit(
-        "warm", list(model[0].parameters()), counted, stage="stage1", epochs=2, lr=5e-3, lr_at=lambda e: 0.2 ** int(e)
-    )
-    trainer.fit("stage2", model.parameters(), counted, stage="stage2", epochs=3, lr=1e-2,
-                lr_at=lambda e: warmup_decay(e, 0.5, 3), after_epoch=after)  # fmt: skip
+    trainer.fit(Phase("warm", "stage1", list(model[0].parameters()), counted, 2, lambda e: 5e-3 * 0.2 ** int(e)))
+    rate = lambda e: 1e-2 * warmup_decay(e, 0.5, 3)  # noqa: E731
+    trainer.fit(Phase("stage2", "stage2", model.parameters(), counted, 3, rate, after_epoch=after))
     return trainer, model
 
 
@@ -291,15 +291,7 @@ def test_what_a_phase_does_not_train_stays_frozen_bit_for_bit(tmp_path):
     model = network()
     before = copy.deepcopy(model.state_dict())
     trainer = Trainer(model, data(), TrainerSettings(batch_size=4), 0, Checkpoints(tmp_path), lambda word: None)
-    trainer.fit(
-        "only the first",
-        model[0].parameters(),
-        squared_error(model),
-        stage="stage1",
-        epochs=2,
-        lr=0.1,
-        lr_at=lambda e: 1,
-    )
+    trainer.fit(Phase("only the first", "stage1", model[0].parameters(), squared_error(model), 2, lambda e: 0.1))
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) == (not name.startswith("0.")), name
 
@@ -317,9 +309,7 @@ def test_a_loss_that_is_not_finite_is_divergence_with_a_cure(tmp_path):
     model = network()
     trainer = Trainer(model, data(), TrainerSettings(optimizer="sgd"), 0, Checkpoints(tmp_path), lambda word: None)
     with pytest.raises(Diverged, match=r"stage2, epoch \d+: loss = (nan|inf); a lower trainer.lr"):
-        trainer.fit(
-            "stage2", model.parameters(), squared_error(model), stage="stage2", epochs=50, lr=1e9, lr_at=lambda e: 1
-        )
+        trainer.fit(Phase("stage2", "stage2", model.parameters(), squared_error(model), 50, lambda e: 1e9))
 
 
 @pytest.mark.parametrize("budget", [5, 13, 40])
@@ -332,9 +322,9 @@ def test_a_budget_in_steps_is_shared_by_both_stages_and_met_exactly(tmp_path, bu
 
 def test_a_budget_that_stage_1_used_up_is_an_error_with_a_cure():
     with pytest.raises(MethodError, match="the whole budget of 10"):
-        span_of("stage2", 5, 10, None, 12, 3.0)
+        Span(5).within(10, None, 12, 3.0)
     with pytest.raises(MethodError, match="raise --budget"):
-        span_of("stage2", 5, None, 2.0, 12, 3.0)
+        Span(5).within(None, 2.0, 12, 3.0)
 
 
 def test_a_budget_in_seconds_ends_the_run_in_time(tmp_path):
@@ -370,8 +360,8 @@ def test_a_phase_with_its_own_batches_resumes_too(tmp_path):
             loss.backward()
             return {"loss": loss}
 
-        trainer.fit("own", model[0].parameters(), gradient, stage="stage1", epochs=4, lr=0.1, lr_at=lambda e: 1,
-                    epoch_batches=lambda epoch: iter([epoch + 1.0, epoch + 2.0, epoch + 3.0]))  # fmt: skip
+        three = lambda epoch: iter([epoch + 1.0, epoch + 2.0, epoch + 3.0])  # noqa: E731
+        trainer.fit(Phase("own", "stage1", model[0].parameters(), gradient, 4, lambda e: 0.1, three))
         return model
 
     expected = phases(tmp_path / "whole")
@@ -390,8 +380,7 @@ def test_a_phase_says_which_part_of_its_steps_is_over_from_the_first_one_on(tmp_
     said, model = [], network()
     settings = TrainerSettings(batch_size=4)
     trainer = Trainer(model, data(20), settings, 0, Checkpoints(tmp_path), lambda word: said.append(word["done"]))
-    trainer.fit("phase", model.parameters(), squared_error(model), stage="stage2", epochs=2, lr=1e-2,
-                lr_at=lambda e: 1.0, epoch_batches=own_batches)  # fmt: skip
+    trainer.fit(Phase("phase", "stage2", model.parameters(), squared_error(model), 2, lambda e: 1e-2, own_batches))
     if own_batches is None:
         assert said == pytest.approx([step / 10 for step in range(1, 11)])
     else:  # a generator does not tell its length: taken for the task's until an epoch is over

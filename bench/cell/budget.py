@@ -38,30 +38,16 @@ class Span:
             return seconds >= self.seconds
         return epoch >= self.epochs
 
-
-def span_of(
-    stage: str,
-    epochs: int,
-    budget_steps: int | None,
-    budget_seconds: float | None,
-    used_steps: int,
-    used_seconds: float,
-) -> Span:
-    """The span of a phase that begins after `used_steps` and `used_seconds`. Stage 1 keeps its own length.
-
-    MethodError if stage 1 has left nothing of the budget to stage 2.
-    """
-    if stage == "stage1" or (budget_steps is None and budget_seconds is None):
-        return Span(epochs)
-    if budget_steps is not None:
-        if used_steps >= budget_steps:
-            raise MethodError(
-                f"stage 1 took {used_steps} steps, the whole budget of {budget_steps}: raise --budget or shorten stage 1"
-            )
-        return Span(epochs, steps=budget_steps - used_steps)
-    assert budget_seconds is not None
-    if used_seconds >= budget_seconds:
-        raise MethodError(
-            f"stage 1 took {used_seconds:.1f} s, the whole budget of {budget_seconds:.1f} s: raise --budget or shorten stage 1"
-        )
-    return Span(epochs, seconds=budget_seconds - used_seconds)
+    def within(self, budget_steps: int | None, budget_seconds: float | None, steps: int, seconds: float) -> Span:
+        """The same in what a budget leaves after `steps` and `seconds` of stage 1; MethodError if that is nothing."""
+        cure = "raise --budget or shorten stage 1"
+        if budget_steps is not None:
+            if steps >= budget_steps:
+                raise MethodError(f"stage 1 took {steps} steps, the whole budget of {budget_steps}: {cure}")
+            return Span(self.epochs, steps=budget_steps - steps)
+        if budget_seconds is not None:
+            if seconds >= budget_seconds:
+                took = f"{seconds:.1f} s, the whole budget of {budget_seconds:.1f} s"
+                raise MethodError(f"stage 1 took {took}: {cure}")
+            return Span(self.epochs, seconds=budget_seconds - seconds)
+        return self

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,13 @@ class State:
     """Data, code and weights of the run: a checkpoint made of others is another experiment's."""
     commits: list[str] = field(default_factory=list)
     """The commit of each attempt that went into this state, in order, each once."""
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Add the seconds that the block takes to those of `what`."""
+        clock = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - clock
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> State:

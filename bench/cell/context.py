@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from bench.cell.batches import Loader, rng, torch_seed
-from bench.cell.memory import Memory
-from bench.cell.trainer import Trainer
-from bench.settings import Settings
+from bench.cell.build import Built
+from bench.cell.run import Run
+from bench.cell.trainer import Phase, Trainer
 from methods.contract import MethodError, Source, TorchBatch
 from tasks.contract import Data, Split
+from tasks.losses import LOSSES
 
 CLUSTERS = 10
 """Pseudo-classes of a dense, multi-label or regression target (k-means on the flattened targets), as ORCA has it."""
@@ -26,53 +27,61 @@ WHOLE_TARGETS = 256 << 20
 class CellContext:
     """One cell's model, data, loss and loop, as its method sees them."""
 
-    def __init__(
-        self, model: nn.Module, data: Data, train: Loader, source: Source | None, settings: Settings, seed: int,
-        loss: Callable[[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor],
-        trainer: Trainer, device: torch.device, precision: str,
-    ):  # fmt: skip
-        self.model: Any = model
-        self.device = device
-        self.stage1 = settings.stage1
-        self.lr = settings.trainer.lr
-        self.batch_size = settings.trainer.batch_size
-        self.train_size, self.val_size = len(train), 0 if data.val is None else len(data.val)
-        self._data, self._train, self._source, self._seed = data, train, source, seed
-        self._loss, self._trainer, self._precision = loss, trainer, precision
-        self.memory = trainer.memory if trainer is not None else Memory(retry=False)
+    def __init__(self, run: Run, data: Data, built: Built):
+        self.run, self.data, self.built = run, data, built
+        self.model: Any = built.model
+        self.device = run.device
+        self.stage1 = run.config.stage1
+        self.lr = run.config.trainer.lr
+        self.batch_size = run.config.trainer.batch_size
+        self.train = Loader(data.train, run.device)
+        self.train_size, self.val_size = len(self.train), 0 if data.val is None else len(data.val)
+        self._seed, self._loss = run.cell.seed, LOSSES[run.loss]
+        self._trainer: Trainer | None = None
         self._decode: tuple[torch.Tensor, torch.Tensor] | None = None
         if data.decode is not None:
-            shift, scale = (torch.as_tensor(np.asarray(a), dtype=torch.float32, device=device) for a in data.decode)
+            shift, scale = (torch.as_tensor(np.asarray(a), dtype=torch.float32, device=run.device) for a in data.decode)
             self._decode = (shift, scale)
         self._labels: np.ndarray | None = None
         self._val: Loader | None = None
 
+    def begin(self, trainer: Trainer) -> None:
+        """Training may begin, or go on."""
+        self._trainer = trainer
+
+    @property
+    def trainer(self) -> Trainer:
+        """What trains the model; MethodError before `begin`."""
+        if self._trainer is None:
+            raise MethodError("nothing is trained before the model is whole: call `context.fit` in `align`")
+        return self._trainer
+
     @property
     def source(self) -> Source:
         """The labelled source data; MethodError if the cell was built without any."""
-        if self._source is None:
+        if self.built.source is None:
             raise MethodError("this method reads source data: set `needs_source = True` in its class")
-        return self._source
+        return self.built.source
 
     def labels(self) -> np.ndarray:
         """(n,) class labels of the training split, or k-means clusters of its targets."""
         if self._labels is None:
-            split = self._data.train
+            split = self.data.train
             self._labels = split.labels if split.labels is not None else cluster_targets(split, self._seed)
         return self._labels
 
     def batch(self, index: np.ndarray) -> TorchBatch:
         """Training samples at `index`, augmented by a seed that depends on the indices alone."""
         seed = torch_seed(self._seed, "batch", *map(int, index[:4]), len(index))
-        return self._train.get(np.asarray(index), seed)
+        return self.train.get(np.asarray(index), seed)
 
     def plain(self, split: Literal["train", "val"], index: np.ndarray) -> TorchBatch:
         """Samples at `index` of training or validation, not augmented."""
         if split == "val" and self._val is None:
-            if self._data.val is None:
+            if self.data.val is None:
                 raise MethodError("there is no validation split under this protocol: val_size is 0")
-            self._val = Loader(self._data.val, self.device)
-        loader = self._train if split == "train" else self._val
+            self._val = Loader(self.data.val, self.device)
+        loader = self.train if split == "train" else self._val
         assert loader is not None
         return loader.get(np.asarray(index), None)
 
@@ -94,35 +103,25 @@ class CellContext:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The cell's precision for a forward pass."""
-        if self._precision == "bf16":
+        if self.trainer.state.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
     def fit(
         self, name: str, parameters: Iterable[nn.Parameter], gradient: Callable[[Any], Mapping[str, torch.Tensor]], *,
-        epochs: int, lr: float, lr_at: Callable[[int], float] | None = None,
-        epoch_batches: Callable[[int], Iterator[Any]] | None = None, coupled: bool = False,
+        epochs: int, lr: float | Callable[[int], float], epoch_batches: Callable[[int], Iterator[Any]] | None = None,
     ) -> None:  # fmt: skip
         """Stage 1's loop; see `methods.contract.Context.fit`."""
 
-        def factor(epoch: float) -> float:
-            return 1.0 if lr_at is None else lr_at(int(epoch))
+        def rate(epoch: float) -> float:
+            return lr(int(epoch)) if callable(lr) else lr
 
-        self._trainer.fit(
-            name,
-            parameters,
-            gradient,
-            stage="stage1",
-            epochs=epochs,
-            lr=lr,
-            lr_at=factor,
-            epoch_batches=epoch_batches,
-            coupled=coupled,
-        )
+        coupled = "stage1" in self.run.config.method.couples
+        self.trainer.fit(Phase(name, "stage1", parameters, gradient, epochs, rate, epoch_batches, coupled))
 
     def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:
         """A stage 1 without steps; see `methods.contract.Context.solve`."""
-        self._trainer.solve(name, work)
+        self.trainer.solve(name, work)
 
 
 def cluster_targets(split: Split, seed: int) -> np.ndarray:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench import standins as data
+from bench.cell.run import Run
 from bench.official import unlike_published, verification
-from bench.plan import Cell, Places
 from bench.records.record import Record
 from bench.records.store import Store
-from bench.settings import Settings
 from bench.words import say
-from tasks.contract import Data, DataError, Request, Task
+from tasks.contract import Data, DataError, Request
 from tasks.files.fingerprint import fingerprint
 from tasks.files.generated import origin_of
 from tasks.files.locate import find
 
 
-def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: Record) -> Data:
+def load_data(run: Run) -> Data:
     """Generate the stand-in if it is missing, read the files, and check that they are the ones of the other cells."""
+    clock = time.perf_counter()
+    cell, task, config, places = run.cell, run.task, run.config, run.places
     official = cell.origin == "official"
     if not official:
         data.generate(task, places.data_dir, cell.profile, config.data.samples)
@@ -32,10 +34,10 @@ def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: R
     options = {"allow_stale": True} if config.data.allow_stale else {}
     loaded = task.read(Request(root, cell.protocol, config.data.limit, options, places.data_dir / ".cache"))  # type: ignore[arg-type]
     print_ = fingerprint(files, loaded.members)
-    _refuse_other_data(draft, Store(places.results_dir), print_, files)
+    _refuse_other_data(run.draft.record, run.store, print_, files)
     for text in loaded.notes.get("warnings", ()):
         say(f"warning: {task.name}: {text}", sys.stderr)
-    draft["data"] = {
+    found = {
         "fingerprint": print_,
         "verification": verification(task, paths, places.data_dir) if official else {},
         "files": [str(p.relative_to(root)) for p in files[:50]],
@@ -50,7 +52,8 @@ def load_data(cell: Cell, task: Task, config: Settings, places: Places, draft: R
         "notes": dict(loaded.notes),
     }
     if official:
-        draft["data"]["unlike_published"] = unlike_published(task, loaded, cell.protocol, config.data.limit)
+        found["unlike_published"] = unlike_published(task, loaded, cell.protocol, config.data.limit)
+    run.draft.data(found, time.perf_counter() - clock)
     return loaded
 
 
@@ -61,14 +64,14 @@ def _refuse_standins(files: list[Path]) -> None:
                             "Move it out of the data folder: stand-ins belong under its folder `generated`.")  # fmt: skip
 
 
-def _refuse_other_data(draft: Record, store: Store, print_: str, files: list[Path]) -> None:
+def _refuse_other_data(record: Record, store: Store, print_: str, files: list[Path]) -> None:
     """Refuse data that differ from what an earlier cell of this store read: the scores could not be compared.
 
     The records are the reference, so a copy of the store refuses as well.
     """
-    before = next(_earlier(draft, store), None)
+    before = next(_earlier(record, store), None)
     if before is not None and before["data"]["fingerprint"] != print_:
-        raise DataError(files[0] if files else draft["task"], f"fingerprint {print_[:12]}",
+        raise DataError(files[0] if files else record["task"], f"fingerprint {print_[:12]}",
                         f"{before['data']['fingerprint'][:12]}, which {store.path(before).name} was made on",
                         f"Use another --results-dir for the new data, or move the records of the old ones out of "
                         f"{store.folder}.")  # fmt: skip

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bench.cell.batches import Loader
-from bench.cell.context import CellContext
 from tasks.contract import Data, Task
 from tasks.metrics import METRICS
 from tasks.trivial import PREDICTORS, names_for
+
+if TYPE_CHECKING:
+    from bench.cell.context import CellContext
 
 Scores = dict[str, dict[str, Any]]
 """Metric name -> {value, unit, higher_is_better}; value is None where it is not finite."""
@@ -45,16 +47,16 @@ def score_arrays(names: list[str], pred: np.ndarray, target: np.ndarray, extra: 
     return out
 
 
-def predict(
-    context: CellContext, loader: Loader, batch_size: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """(predictions in physical units, targets, extra) of the current model over a whole split, in order."""
-    return context.memory.run("eval_batch_size", batch_size, lambda size: _predict(context, loader, size))
+def evaluate(context: CellContext, loader: Loader, names: list[str]) -> Scores:
+    """Metrics of the current model over a whole split; memory that runs out makes its batches smaller."""
+    memory, size = context.trainer.memory, context.run.config.trainer.eval_batch_size
+    return score_arrays(names, *memory.run("eval_batch_size", size, lambda size: _predict(context, loader, size)))
 
 
 def _predict(
     context: CellContext, loader: Loader, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """(predictions in physical units, targets, extra) of the current model over a whole split, in order."""
     model = context.model
     was_training = model.training
     model.eval()

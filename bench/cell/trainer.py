@@ -12,7 +12,7 @@ import math
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,18 +20,16 @@ from torch import nn
 
 from bench import faults, machine
 from bench.cell.batches import Loader, order, torch_seed
-from bench.cell.budget import Span, span_of
+from bench.cell.budget import Span
 from bench.cell.checkpoint import UNREADABLE, Checkpoints, State, Unfit, first_line, refuse_other_shapes
 from bench.cell.memory import Memory
+from bench.cell.phase import Phase, optimizer_for
 from bench.cell.steps import Gradient, Group, Steps, accumulate
 from bench.settings import TrainerSettings
 
-Progress = Callable[[Mapping[str, Any]], None]
 Elapsed = Callable[[int], float]
 """Optimiser steps of an epoch that are over -> the part of the epoch that they are, 0 to 1."""
 
-FUSED = ("cuda",)
-"""Devices whose optimisers run as one kernel for all parameters."""
 TALK_SECONDS = 2.0
 """How often the loop says where it is."""
 
@@ -40,31 +38,24 @@ class Diverged(ArithmeticError):
     """The training loss stopped being a finite number: in which phase, at which epoch."""
 
 
-def optimizer_for(settings: TrainerSettings, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """The settings' optimiser; fused where the device has a fused kernel."""
-    common: dict[str, Any] = {"lr": lr, "weight_decay": settings.weight_decay}
-    if parameters[0].device.type in FUSED:
-        common["fused"] = True
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, betas=(settings.beta1, settings.beta2), **common)
+@dataclass(frozen=True)
+class Live:
+    """A phase that is under way."""
 
-
-def warmup_decay(epoch: float, warmup: float, decay: float | None) -> float:
-    """Factor of the learning rate at a fractional epoch: linear from 0 to 1 over `warmup`, then linearly to 0 at `decay`."""
-    if epoch < warmup:
-        return epoch / warmup
-    if decay is None:
-        return 1.0
-    return max(0.0, (decay - epoch) / max(decay - warmup, 1e-12))
+    phase: Phase
+    span: Span
+    moving: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    gradient: Gradient
+    """The phase's, cut into pieces where memory runs out."""
 
 
 class Trainer:
     """Trains one model on one device, phase after phase."""
 
     def __init__(
-        self, model: nn.Module, train: Loader, settings: TrainerSettings, seed: int, checkpoints: Checkpoints, progress: Progress
+        self, model: nn.Module, train: Loader, settings: TrainerSettings, seed: int, checkpoints: Checkpoints,
+        progress: Callable[[Mapping[str, Any]], None],
     ):  # fmt: skip
         self.model, self.train, self.settings, self.seed = model, train, settings, seed
         self.steps = Steps.of(settings, len(train))
@@ -80,62 +71,24 @@ class Trainer:
         self._restore()
         self.state.seconds["checkpoints"] += time.perf_counter() - clock
 
-    def fit(
-        self,
-        name: str,
-        parameters: Iterable[nn.Parameter],
-        gradient: Gradient,
-        *,
-        stage: str,
-        epochs: int,
-        lr: float,
-        lr_at: Callable[[float], float],
-        epoch_batches: Callable[[int], Iterator[Any]] | None = None,
-        coupled: bool = False,
-        after_epoch: Callable[[int, dict[str, Any]], None] | None = None,
-    ) -> None:
-        """Run a phase, or what is left of it. `lr_at` gives the factor of `lr` at a fractional epoch.
-
-        The rest is as in `methods.contract.Context.fit`. `after_epoch(epoch, row)` may add to the epoch's row of the
-        curves. Raises `Diverged`.
-        """
-        state, settings = self.state, self.settings
-        if name in state.finished:
+    def fit(self, phase: Phase) -> None:
+        """Run a phase, or what is left of it. Raises `Diverged`, and `Unfit` for a checkpoint of other phases."""
+        state = self.state
+        if phase.name in state.finished:
             return
-        if state.phase not in (None, name):
-            raise self._unfit(f"it is inside of phase {state.phase!r}, and {name!r} comes first")
-        moving = self._freeze_all_but(parameters)
-        optimizer = optimizer_for(settings, moving, lr)
-        if state.phase == name and self._optimizer_state is not None:
-            self._restore_optimizer(optimizer, self._optimizer_state)
-        self._optimizer_state, state.phase = None, name
-        gradient = self.memory.sparing(gradient, moving, self.model, coupled)
-        used_steps = sum(state.steps.values()) - state.phase_steps
-        used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
-        span = span_of(stage, epochs, settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
-        while not span.over(state.epoch, state.phase_steps, state.phase_seconds):
-            elapsed: Elapsed
-            if epoch_batches is None:
-                groups, elapsed = self._groups(name), self.steps.elapsed
-            else:
-                items = epoch_batches(state.epoch)
-                groups, elapsed = ([(b, 1.0)] for b in items), self._elapsed(items)
-
-            # The schedule of a method's own batches goes by whole epochs, for their number may be unknown.
-            steady: Elapsed = self.steps.elapsed if epoch_batches is None else lambda steps: 0.0
-
-            def lr_now(steady: Elapsed = steady) -> float:
-                return lr * lr_at(self._position(span, steady))
-
-            row = self._epoch(stage, span, groups, optimizer, moving, gradient, lr_now, elapsed)
-            if after_epoch is not None:
-                after_epoch(state.epoch, row)
-            state.curves[stage].append(row)
+        if state.phase not in (None, phase.name):
+            raise self._unfit(f"it is inside of phase {state.phase!r}, and {phase.name!r} comes first")
+        live = self._begin(phase)
+        while not live.span.over(state.epoch, state.phase_steps, state.phase_seconds):
+            row = self._epoch(live)
+            if phase.after_epoch is not None:
+                phase.after_epoch(state.epoch, row)
+            state.curves[phase.stage].append(row)
             if self._save_is_due():
-                self.save(optimizer)
-        state.finished.append(name)
+                self.save(live.optimizer)
+        state.finished.append(phase.name)
         state.phase, state.epoch, state.group, state.phase_steps, state.phase_seconds = None, 0, 0, 0, 0.0
-        for parameter in moving:
+        for parameter in live.moving:
             parameter.grad = None
 
     def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:
@@ -147,37 +100,60 @@ class Trainer:
         row = {"phase": name, "epoch": 1, "steps": 0, "seconds": seconds, "lr": 0.0, **found}
         self.state.curves["stage1"].append(row)
 
-    def _epoch(
-        self, stage: str, span: Span, groups: Iterator[Group], optimizer: torch.optim.Optimizer,
-        moving: list[nn.Parameter], gradient: Gradient, lr_now: Callable[[], float], elapsed: Elapsed,
-    ) -> dict[str, Any]:  # fmt: skip
-        """One epoch, or what is left of it; returns its row of the curves. `elapsed`: steps -> part of the epoch."""
-        state = self.state
-        clip_between = self.settings.clip if self.steps.published else None
+    def _begin(self, phase: Phase) -> Live:
+        """Freeze all but what the phase moves; its optimiser, as the checkpoint left it if it is inside of the phase."""
+        state, settings = self.state, self.settings
+        moving = self._freeze_all_but(phase.parameters)
+        optimizer = optimizer_for(settings, moving, phase.rate(0.0))
+        if state.phase == phase.name and self._optimizer_state is not None:
+            self._restore_optimizer(optimizer, self._optimizer_state)
+        self._optimizer_state, state.phase = None, phase.name
+        span = Span(phase.epochs)
+        if phase.stage == "stage2":
+            used_steps = sum(state.steps.values()) - state.phase_steps
+            used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
+            span = span.within(settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
+        return Live(phase, span, moving, optimizer, self.memory.sparing(phase.gradient, moving, self.model, phase.coupled))
+
+    def _epoch(self, live: Live) -> dict[str, Any]:
+        """One epoch, or what is left of it; returns its row of the curves."""
+        state, phase = self.state, live.phase
+        groups, elapsed = self._groups(phase)
         self.model.train()
         self._meter.start()
         clock = time.perf_counter()
         for group in itertools.islice(groups, state.group, None):
-            for part in optimizer.param_groups:
-                part["lr"] = lr_now()
-            for key, value in accumulate(group, moving, gradient, clip_between).items():
-                self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.float64, device=value.device)) + value
-            if self.settings.clip is not None:
-                nn.utils.clip_grad_norm_(moving, self.settings.clip)
-            optimizer.step()
-            state.group += 1
-            state.phase_steps += 1
-            state.steps[stage] += 1
-            if stage == "stage2":
+            self._step(live, group)
+            if phase.stage == "stage2":
                 state.samples += sum(len(batch.x) for batch, _ in group)
-            clock = self._book(stage, clock)
-            self._say(stage, span, elapsed)
+            clock = self._book(phase.stage, clock)
+            self._say(live, elapsed)
             if self._save_is_due():
-                self.save(optimizer)
+                self.save(live.optimizer)
                 clock = time.perf_counter()
-            if span.over(state.epoch, state.phase_steps, state.phase_seconds):
+            if live.span.over(state.epoch, state.phase_steps, state.phase_seconds):
                 break  # a budget may end within an epoch
-        return self._close_epoch(stage, lr_now(), clock)
+        return self._close_epoch(phase.stage, self._rate(live), clock)
+
+    def _step(self, live: Live, group: Group) -> None:
+        """One optimiser step."""
+        state, clip = self.state, self.settings.clip
+        for part in live.optimizer.param_groups:
+            part["lr"] = self._rate(live)
+        logged = accumulate(group, live.moving, live.gradient, clip if self.steps.published else None)
+        for key, value in logged.items():
+            self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.float64, device=value.device)) + value
+        if clip is not None:
+            nn.utils.clip_grad_norm_(live.moving, clip)
+        live.optimizer.step()
+        state.group += 1
+        state.phase_steps += 1
+        state.steps[live.phase.stage] += 1
+
+    def _rate(self, live: Live) -> float:
+        """The learning rate now. That of a method's own batches goes by whole epochs: their number may be unknown."""
+        own = live.phase.epoch_batches is not None
+        return live.phase.rate(self._position(live.span, (lambda steps: 0.0) if own else self.steps.elapsed))
 
     def _close_epoch(self, stage: str, lr: float, clock: float) -> dict[str, Any]:
         state = self.state
@@ -209,8 +185,15 @@ class Trainer:
 
     # -- batches -----------------------------------------------------------------------------------------------
 
-    def _groups(self, name: str) -> Iterator[Group]:
-        """The optimiser steps of the current epoch from `state.group` on; those before are yielded empty."""
+    def _groups(self, phase: Phase) -> tuple[Iterator[Group], Elapsed]:
+        """The optimiser steps of the current epoch, and which part of it they are; those that are over may be empty."""
+        if phase.epoch_batches is None:
+            return self._shuffled(phase.name), self.steps.elapsed
+        items = phase.epoch_batches(self.state.epoch)
+        return ([(item, 1.0)] for item in items), self._elapsed(items)
+
+    def _shuffled(self, name: str) -> Iterator[Group]:
+        """The task's batches from `state.group` on; the steps before are yielded empty."""
         epoch, done = self.state.epoch, self.state.group
         steps = self.steps.cut(order(self.seed, name, epoch, len(self.train)))
         flat = [micro for step in steps[done:] for micro in step]
@@ -255,16 +238,16 @@ class Trainer:
         state = self.state
         return span.position(state.epoch + elapsed(state.group), state.phase_steps, state.phase_seconds)
 
-    def _say(self, stage: str, span: Span, elapsed: Elapsed) -> None:
+    def _say(self, live: Live, elapsed: Elapsed) -> None:
         now = time.monotonic()
         if now - self._last_word < TALK_SECONDS:
             return
         self._last_word = now
         self._meter.look()
-        state = self.state
+        state, stage, epochs = self.state, live.phase.stage, live.span.epochs
         speed = state.samples / state.seconds["stage2"] if stage == "stage2" else None
-        word: dict[str, Any] = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": span.epochs}
-        word |= {"steps": state.phase_steps, "done": self._position(span, elapsed) / max(span.epochs, 1)}
+        word: dict[str, Any] = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": epochs}
+        word |= {"steps": state.phase_steps, "done": self._position(live.span, elapsed) / max(epochs, 1)}
         # Evaluations and analyses go on between the epochs that are left, too.
         around = state.seconds["eval"] + state.seconds["analysis"] if stage == "stage2" else 0.0
         self.progress({**word, "seconds": state.phase_seconds + around, "samples_per_second": speed})
