@@ -113,7 +113,9 @@ class Trainer:
             used_steps = sum(state.steps.values()) - state.phase_steps
             used_seconds = state.seconds["stage1"] + state.seconds["stage2"] - state.phase_seconds
             span = span.within(settings.budget_steps, settings.budget_seconds, used_steps, used_seconds)
-        return Live(phase, span, moving, optimizer, self.memory.sparing(phase.gradient, moving, self.model, phase.coupled))
+        return Live(
+            phase, span, moving, optimizer, self.memory.sparing(phase.gradient, moving, self.model, phase.coupled)
+        )
 
     def _epoch(self, live: Live) -> dict[str, Any]:
         """One epoch, or what is left of it; returns its row of the curves."""
