@@ -144,7 +144,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 def test_two_blocks_of_one_name_are_refused():
     table = Table("same", "t", "s", (Column("c"),), (("r", (Entry(),)),))
-    page = Page("t", (), (Section("s", (table, Fold("f", (table,)), Text("x"))),))
+    page = Page("t", (), (Section("s", (table, Fold("f", (table,)), Text("x"))),), 0)
     with pytest.raises(ValueError, match="same"):
         page.tables()
 
@@ -163,6 +163,22 @@ def test_the_command_prints_json_and_reads_the_sidecars(tmp_path, capsys):
     assert said["records"] == 1 and said["unreadable"] == [] and said["files"] == [str(tmp_path / "o" / "README.md")]
     kinds = {name.split("_")[0] for name in said["figures"]}
     assert {"curves", "probe", "tsne", "discrepancy"} <= kinds and "provenance" not in said
+
+
+def test_the_count_is_of_the_pages_own_records(tmp_path, capsys):
+    mine = [make_record(task="fsd50k", method="vanilla", seed=s, profile="quick") for s in range(3)]
+    store = make_store(tmp_path / "results", *mine, make_record(method="plugin"))
+
+    def said(*options):
+        out = ["--out", str(tmp_path / "o"), "--json"]
+        assert cli.main(["report", *options, *out]) == Exit.OK
+        return json.loads(capsys.readouterr().out)["records"]
+
+    folder = str(store.folder)
+    assert said("--results-dir", folder) == 4
+    assert said("--results-dir", folder, "--suite", "pdebench") == 1
+    assert said("--results-dir", folder, "--study", "mona-figure-3") == 3
+    assert said("--compare", folder, folder, "--suite", "pdebench") == 2
 
 
 def test_an_unknown_suite_is_a_usage_error_with_the_nearest_name(tmp_path, capsys):

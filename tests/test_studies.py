@@ -207,12 +207,15 @@ def test_spearman_leaves_out_what_says_nothing():
     ("kind", "low", "high", "outcome"),
     [
         ("better", 0.1, 9, "supported"),
-        ("better", -3, 1.9, "not supported"),
-        ("better", -9, -1, "not supported"),
+        ("better", 0.1, 1.9, "negligible"),
+        ("better", -1.9, -0.1, "negligible"),
+        ("better", -3, 1.9, "undecided"),
+        ("better", -9, -1, "contradicted"),
+        ("correlated", -9, -3, "contradicted"),
         ("better", -1, 3, "undecided"),
         ("equal", -1, 1.9, "supported"),
-        ("equal", 2.1, 3, "not supported"),
-        ("equal", -5, -2.1, "not supported"),
+        ("equal", 2.1, 3, "contradicted"),
+        ("equal", -5, -2.1, "contradicted"),
         ("equal", -1, 3, "undecided"),
     ],
 )
@@ -240,9 +243,9 @@ def test_a_better_method_is_supported_in_either_direction(higher):
     assert first.effect == pytest.approx(expected if not higher else 200 * 0.05 / 0.85, abs=0.6)
 
 
-def test_a_worse_method_is_not_supported_and_noise_is_undecided():
+def test_a_worse_method_is_contradicted_and_noise_is_undecided():
     worse = decided("mona-table-pdebench", "quick", lambda a, t, s, o: 0.4 + 0.05 * (a == "mona") + noise(a, t, s))
-    assert {v.outcome for v in worse} == {"not supported"}
+    assert {v.outcome for v in worse} == {"contradicted"}
     loud = decided("mona-table-pdebench", "quick", lambda a, t, s, o: 0.4 + 30 * noise(a, t, s))
     assert {v.outcome for v in loud} == {"undecided"}
 
@@ -274,7 +277,7 @@ def test_official_and_generated_records_are_judged_apart():
     found = page_of.verdicts("mona-table-pdebench", "quick", both, lambda record: {})
     assert list(found) == ["official", "generated"]
     assert found["generated"][0].outcome == "supported"
-    assert found["official"][0].outcome == "not supported"
+    assert found["official"][0].outcome == "negligible"
 
 
 def test_two_backbones_on_one_task_are_judged_apart():
@@ -335,7 +338,7 @@ def test_probe_errors_are_compared_in_points():
         return {"score": 0.4, "analysis": probe_record(10.0, after), "data": VISION}
 
     found = decided("mona-figure-3", "quick", value)
-    assert [v.outcome for v in found] == ["supported", "supported", "supported", "not supported"]
+    assert [v.outcome for v in found] == ["supported", "supported", "supported", "negligible"]
     first = found[0].estimate
     assert first is not None and first.effect == pytest.approx(20, abs=0.5) and found[0].unit == "points"
 

@@ -44,18 +44,16 @@ def run(args: argparse.Namespace) -> int:
     folder = args.results_dir or default_results()
     catalogue = find_catalogue()
     suites = None if args.suite is None else registry.match("suite", args.suite, catalogue.suites)
-    page, count, problems = (
-        compared(args, catalogue, suites) if args.compare else reported(args, folder, catalogue, suites)
-    )
+    page, problems = compared(args, catalogue, suites) if args.compare else reported(args, folder, catalogue, suites)
     files = write(page, args.out, html=args.html)
     if args.json:
         names = {"tables": [t.name for t in page.tables()], "figures": [d.name for d in page.drawings()]}
         unreadable = [{"path": str(p.path), "reason": p.reason} for p in problems]
-        said = {"records": count, "unreadable": unreadable, "files": [str(f) for f in files], **names}
+        said = {"records": page.records, "unreadable": unreadable, "files": [str(f) for f in files], **names}
         print(json.dumps(said, indent=1))
         return Exit.OK
     set_aside(problems, "not in the report")
-    made = f"{counted(len(page.tables()), 'table')} and {counted(len(page.drawings()), 'figure')} of {counted(count, 'record')}"
+    made = f"{counted(len(page.tables()), 'table')} and {counted(len(page.drawings()), 'figure')} of {counted(page.records, 'record')}"
     say(f"{made}: {', '.join(str(f) for f in files)}")
     return Exit.OK
 
@@ -72,8 +70,8 @@ def _refuse_in_vain(args: argparse.Namespace) -> None:
 
 def reported(
     args: argparse.Namespace, folder: Path, catalogue: Catalogue, suites: Sequence[str] | None
-) -> tuple[Page, int, list[Problem]]:
-    """The page of a store or of a study, how many records it is of, and the files that were set aside."""
+) -> tuple[Page, list[Problem]]:
+    """The page of a store or of a study, and the files that were set aside."""
     from bench.report.pages import build, study
     from bench.report.sidecars import Sidecars
 
@@ -84,19 +82,19 @@ def reported(
         if args.study
         else build.build(records, problems, beside.curves, catalogue, suites, folder, beside.arrays)
     )
-    return page, len(records), problems
+    return page, problems
 
 
 def compared(
     args: argparse.Namespace, catalogue: Catalogue, suites: Sequence[str] | None
-) -> tuple[Page, int, list[Problem]]:
-    """The page of two stores, how many records they have, and the files that were set aside."""
+) -> tuple[Page, list[Problem]]:
+    """The page of two stores, and the files that were set aside."""
     from bench.report.pages.compare import compare
 
     (_, a, a_problems), (_, b, b_problems) = (read(folder) for folder in args.compare)
     problems = [*a_problems, *b_problems]
     page = compare(a, b, [str(folder) for folder in args.compare], problems, catalogue, suites)
-    return page, len(a) + len(b), problems
+    return page, problems
 
 
 def read(folder: Path) -> tuple[Store, list[Record], list[Problem]]:

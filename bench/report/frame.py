@@ -216,6 +216,11 @@ def panels(frame: pd.DataFrame, catalogue: Catalogue, only: Sequence[str] | None
     return sorted(out, key=lambda p: (first.get(p.origin, 2), order.index(p.suite) if p.suite in order else len(order)))
 
 
+def shown_in(frame: pd.DataFrame, parts: Sequence[Panel]) -> pd.DataFrame:
+    """The lines of `frame` that some of the panels show."""
+    return frame[frame["id"].isin({i for panel in parts for i in panel.cells["id"]})]
+
+
 def comparable_sets(
     cells: pd.DataFrame, by: str = "task", aspects: Sequence[comparable.Aspect] = comparable.COLUMN
 ) -> Iterator[tuple[int, pd.DataFrame, tuple[str, ...]]]:

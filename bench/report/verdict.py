@@ -1,4 +1,4 @@
-"""The rule of a study, decided: supported, not supported or undecided, with n, effect and interval.
+"""The rule of a study, decided: supported, contradicted, negligible or undecided, with n, effect and interval.
 
 Every rule is about the tasks that were run; the interval is over seeds. For the arms of a rule each (task, backbone,
 seed) with a value for all of them is one paired run. Its effect is d = 100 Σ w e / mean |e| for scores (in %; for two
@@ -12,8 +12,8 @@ task weighs the same:
 The level is 1 - α/m for the m rules of a study (Bonferroni). With [low, high] the interval and δ the smallest effect
 that would matter:
 
-    better       supported: low > 0.        not supported: high < δ.
-    equal        supported: |low|, |high| < δ (two one-sided tests).   not supported: low > δ or high < -δ.
+    better       negligible: -δ < low, high < δ (two one-sided tests). Else supported: low > 0; contradicted: high < 0.
+    equal        supported: -δ < low, high < δ. Contradicted: low > δ or high < -δ.
     correlated   as `better`, for Spearman's ρ.
 
 Everything else, and fewer units than the rule asks for, is undecided.
@@ -33,7 +33,7 @@ from bench.report.observations import SCORES, oriented_values
 from bench.studies.study import Rule
 from bench.words import counted
 
-SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
+SUPPORTED, CONTRADICTED, NEGLIGIBLE, UNDECIDED = "supported", "contradicted", "negligible", "undecided"
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,17 @@ def judge(rule: Rule, estimate: Estimate | None) -> tuple[str, str]:
     if estimate.low is None or estimate.high is None:
         return UNDECIDED, "no interval: too few runs to see a spread"
     low, high, margin = estimate.low, estimate.high, rule.margin
-    if rule.kind == "equal":
-        if -margin < low and high < margin:
-            return SUPPORTED, f"the interval lies within ±{margin:g}"
-        if low > margin or high < -margin:
-            return NOT_SUPPORTED, f"the interval lies outside of ±{margin:g}"
-        return UNDECIDED, f"the interval reaches across {'+' if high >= margin else '-'}{margin:g}"
-    if low > 0:
-        return SUPPORTED, "the interval lies above 0"
-    if high < margin:
-        against = "below 0" if high < 0 else f"below {margin:g}, the smallest effect that would matter"
-        return NOT_SUPPORTED, f"the interval lies {against}"
-    return UNDECIDED, f"the interval holds both 0 and {margin:g}"
+    interval = f"the interval over {estimate.over}"
+    if -margin < low and high < margin:
+        within = f"{interval} lies within ±{margin:g}, the smallest effect that would matter"
+        return SUPPORTED if rule.kind == "equal" else NEGLIGIBLE, within
+    bound = margin if rule.kind == "equal" else 0.0
+    if low > bound:
+        return CONTRADICTED if rule.kind == "equal" else SUPPORTED, f"{interval} lies above {bound:g}"
+    if high < -bound:
+        return CONTRADICTED, f"{interval} lies below {0 - bound:g}"
+    held = [f"{value:+g}" if value else "0" for value in (-margin, 0, margin) if low <= value <= high]
+    return UNDECIDED, f"{interval} holds {' and '.join(held)}"
 
 
 def weights_of(rule: Rule) -> dict[tuple[str, str], float]:

@@ -24,7 +24,7 @@ def markdown(page: Page) -> str:
     parts = [f"# {inert(page.title)}", *(_block(b) for b in page.banners)]
     for section in page.sections:
         parts += [f"## {inert(section.title)}", *(_block(b) for b in section.blocks)]
-    whole = "\n\n".join([*parts, *([inert(page.footer)] if page.footer else [])]).rstrip() + "\n"
+    whole = "\n\n".join(parts).rstrip() + "\n"
     return printable(whole)
 
 

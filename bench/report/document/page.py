@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.report.document.table import Table
 from bench.report.figures.drawing import Drawing
@@ -56,7 +56,8 @@ class Page:
     title: str
     banners: tuple[Banner, ...]
     sections: tuple[Section, ...]
-    footer: str = field(default="")
+    records: int
+    """How many records it shows: those of a store that belong to other pages do not count."""
 
     def walk(self) -> Iterator[Block]:
         """Every block, those inside of folds too."""

@@ -12,10 +12,15 @@ from matplotlib.figure import Figure
 
 from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, WIDTH, Drawing, grid, legend_below
 from bench.report.frame import Panel
-from bench.report.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Verdict, points
+from bench.report.verdict import CONTRADICTED, NEGLIGIBLE, SUPPORTED, UNDECIDED, Verdict, points
 from bench.studies.study import MEASURES, Rule, Study
 
-LOOKS = {SUPPORTED: ("#009e73", "o"), NOT_SUPPORTED: ("#d55e00", "X"), UNDECIDED: (MUTED, "s")}
+LOOKS = {
+    SUPPORTED: ("#009e73", "o"),
+    CONTRADICTED: ("#d55e00", "X"),
+    NEGLIGIBLE: ("#0072b2", "D"),
+    UNDECIDED: (MUTED, "s"),
+}
 
 
 def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
@@ -40,7 +45,8 @@ def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
     data = pd.DataFrame(rows)
     caption = (
         "Effect of each rule with its interval, divided by the smallest effect that would matter (dotted lines at ±1); "
-        "positive is as claimed. Circle: supported; cross: not supported; square: undecided."
+        "positive is as claimed. The scale is linear between -2 and 2 and logarithmic beyond. Circle: supported; cross: "
+        "contradicted; diamond: negligible; square: undecided."
     )
     return Drawing(f"verdicts_{name}", "Verdicts", caption, data, lambda: _draw_verdicts(data))
 

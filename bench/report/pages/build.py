@@ -16,7 +16,7 @@ from bench.report.document.page import Banner, Block, Code, Fold, Page, Section,
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
-from bench.report.frame import Catalogue, Panel, panels, to_frame
+from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
 from bench.report.tables import over_tasks, provenance, published
 from bench.report.tables import scores as tables
 from bench.words import counted
@@ -42,7 +42,7 @@ def build(
     catalogue = catalogue or Catalogue()
     frame = to_frame(records)
     parts = panels(frame, catalogue, suites)
-    shown = frame[frame["id"].isin({i for p in parts for i in p.cells["id"]})]
+    shown = shown_in(frame, parts)
     evidence = [_panel(panel, catalogue, curves_of, arrays_of) for panel in parts]
     # Only now is it known which sidecars could not be read.
     sections = [_summary(shown, parts, problems, folder), *evidence]
@@ -54,7 +54,7 @@ def build(
     if len(shown):
         sections.append(_provenance(shown, folder, suites))
     banners = (Banner(GENERATED),) if (shown["origin"] == "generated").any() else ()
-    return Page("Benchmark report", banners, tuple(sections))
+    return Page("Benchmark report", banners, tuple(sections), len(shown))
 
 
 def heading(panel: Panel) -> str:

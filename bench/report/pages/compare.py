@@ -14,7 +14,7 @@ from bench.records.record import Record
 from bench.records.store import Problem
 from bench.report.document.page import Banner, Code, Page, Section, Text
 from bench.report.document.table import Column, Entry, Table, decimals, number
-from bench.report.frame import Catalogue, Panel, panels, to_frame
+from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
 from bench.report.pages.build import GENERATED, heading, problems_section
 from bench.report.statistics import holm
 from bench.report.tables import provenance
@@ -32,7 +32,9 @@ def compare(
     """The page that compares the records of store A with those of store B; `names` are their folders."""
     catalogue = catalogue or Catalogue()
     frames = [to_frame(records) for records in (a, b)]
-    sides = [{p.name: p for p in panels(frame, catalogue, suites)} for frame in frames]
+    parts = [panels(frame, catalogue, suites) for frame in frames]
+    frames = [shown_in(frame, there) for frame, there in zip(frames, parts, strict=True)]
+    sides = [{p.name: p for p in there} for there in parts]
     sections = [Section("At a glance", tuple(_glance(names, frames, sides)))]
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         if name in sides[0] and name in sides[1]:
@@ -48,7 +50,8 @@ def compare(
     ]
     sections.append(Section("Provenance", (Code(command), *tables)))
     generated = any((frame["origin"] == "generated").any() for frame in frames)
-    return Page("Comparison of two stores", (Banner(GENERATED),) if generated else (), tuple(sections))
+    banners = (Banner(GENERATED),) if generated else ()
+    return Page("Comparison of two stores", banners, tuple(sections), sum(map(len, frames)))
 
 
 def _origin(frame) -> list[Table]:

@@ -22,8 +22,7 @@ from bench.records.store import Store
 from bench.report import analyses
 from bench.report.analyses import ArraysOf
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
-from bench.report.document.table import Column, Table
-from bench.report.document.table import Entry as Cell
+from bench.report.document.table import Column, Entry, Table
 from bench.report.document.write import write as write_page
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import CurvesOf, learning_curves
@@ -33,7 +32,7 @@ from bench.report.observations import observe, tuned
 from bench.report.pages.build import GENERATED
 from bench.report.tables import provenance
 from bench.report.tables import scores as tables
-from bench.report.verdict import SUPPORTED, Estimate, Verdict, decide
+from bench.report.verdict import UNDECIDED, Estimate, Verdict, decide
 from bench.studies.study import Study
 from bench.words import counted
 
@@ -90,7 +89,7 @@ def build(
         sections.append(Section("Failures", (failed,)))
     sections.append(_provenance(frame, name, size, folder))
     banners = (Banner(GENERATED),) if (frame["origin"] == "generated").any() else ()
-    return Page(f"Study {study.name}, size {size}", banners, tuple(sections))
+    return Page(f"Study {study.name}, size {size}", banners, tuple(sections), len(frame))
 
 
 def verdicts(name: str, size: str, records: Sequence[Record], curves_of: CurvesOf) -> dict[str, list[Verdict]]:
@@ -176,27 +175,27 @@ def verdict_table(panel: Panel, found: Sequence[Verdict]) -> Table:
     rows = []
     for number, verdict in enumerate(found, 1):
         estimate, ids = verdict.estimate, verdict.records
-        claim = str(verdict.rule.claim) if verdict.rule.claim else "—"
+        claim = f" (claim {verdict.rule.claim})" if verdict.rule.claim else ""
         cells = (
-            Cell(claim, records=ids),
-            Cell(verdict.outcome, best=verdict.outcome == SUPPORTED, records=ids),
-            *_numbers(verdict, estimate),
-            Cell(_margin(verdict), verdict.rule.margin),
-            Cell(verdict.reason, records=ids),
+            Entry(verdict.outcome, best=verdict.outcome != UNDECIDED, records=ids),
+            _effect(verdict, estimate),
+            Entry(_margin(verdict), verdict.rule.margin),
+            Entry("0", 0.0) if estimate is None else Entry(_over(estimate), float(estimate.n), records=ids),
+            Entry(verdict.reason, records=ids),
         )
-        rows.append((f"{number}. {verdict.rule.says}", cells))
+        rows.append((f"{number}. {verdict.rule.says}{claim}", cells))
     columns = (
-        *(Column("claim", text=True), Column("verdict", text=True), Column("effect"), Column("interval", text=True)),
-        *(Column("n"), Column("tasks"), Column("matters from"), Column("because", text=True)),
+        *(Column("verdict", text=True), Column("effect", "interval"), Column("matters from"), Column("over")),
+        Column("because", text=True),
     )
     level = f"{100 * found[0].level:.3g}" if found else "95"
     notes = (
         "Effect: positive is as the statement says; for scores the difference in % of the mean of both, for probe "
         "errors and D in points, for a correlation Spearman's ρ. Each task weighs the same.",
-        f"Interval: {level} % (5 % shared by all statements of the study), over seeds within these tasks. Supported: "
-        "it lies above 0. Not supported: it lies below the smallest effect that would matter. Else undecided. A "
-        "statement of equality is supported where the interval lies within ± that effect.",
-        "n: paired runs (same task, backbone and seed), or points of a correlation.",
+        f"Interval: {level} % (5 % shared by all statements of the study), over seeds within these tasks. Negligible: "
+        "it lies within ± the smallest effect that would matter. Else supported: it lies above 0; contradicted: below. "
+        "A statement of equality is supported where the interval lies within ± that effect, contradicted where beyond.",
+        "Over: paired runs (same task, backbone and seed), or points of a correlation.",
     )
     return Table(f"verdicts_{panel.name}", "Verdicts", "statement", columns, tuple(rows), notes)
 
@@ -206,19 +205,19 @@ def _margin(verdict: Verdict) -> str:
     return "1 point" if one_point else f"{verdict.rule.margin:g} {verdict.unit}"
 
 
-def _numbers(verdict: Verdict, estimate: Estimate | None) -> tuple[Cell, Cell, Cell, Cell]:
-    ids = verdict.records
+def _effect(verdict: Verdict, estimate: Estimate | None) -> Entry:
     if estimate is None:
-        return Cell(), Cell(), Cell("0", 0.0), Cell("0", 0.0)
+        return Entry()
     low, high = estimate.low, estimate.high
-    interval = "—" if low is None or high is None else f"{low:+z.2f} to {high:+z.2f} (over {estimate.over})"
-    effect = f"{estimate.effect:+z.2f} {verdict.unit}"
-    return (
-        Cell(effect, estimate.effect, low=low, high=high, level=verdict.level, n=estimate.n, records=ids),
-        Cell(interval, records=ids),
-        Cell(str(estimate.n), float(estimate.n), records=ids),
-        Cell(str(estimate.tasks), float(estimate.tasks), records=ids),
-    )
+    text = f"{estimate.effect:+z.2f} {verdict.unit}"
+    text += "" if low is None or high is None else f" ({low:+z.2f} to {high:+z.2f})"
+    return Entry(text, estimate.effect, low=low, high=high, level=verdict.level, n=estimate.n, records=verdict.records)
+
+
+def _over(estimate: Estimate) -> str:
+    if estimate.over == "points":
+        return counted(estimate.n, "point")
+    return f"{counted(estimate.n, 'run')} on {counted(estimate.tasks, 'task')}"
 
 
 def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
@@ -231,11 +230,11 @@ def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
             runs = part.table[(part.table["arm"] == arm) & (part.table["task"] == task)]
             tried = part.searched[(part.searched["arm"] == arm) & (part.searched["task"] == task)]
             if runs.empty:
-                cells.append(Cell())
+                cells.append(Entry())
                 continue
             settings = runs.iloc[0]["record"]["settings"]
             chosen = ", ".join(f"{key} = {settings.get(key)}" for key in names[arm])
-            cells.append(Cell(f"{chosen} (of {tried['variant'].nunique()})", records=tuple(runs["id"])))
+            cells.append(Entry(f"{chosen} (of {tried['variant'].nunique()})", records=tuple(runs["id"])))
         rows.append((arm, tuple(cells)))
     if not rows:
         return None
