@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from bench.report import analyses
 from bench.report.document import table as render
@@ -214,21 +215,47 @@ def test_cliques_are_the_maximal_runs():
 # -- how they look ---------------------------------------------------------------------------------------------------
 
 
-def test_methods_differ_by_marker_and_line_so_that_colour_is_not_needed():
-    rows = [*METHOD_ORDER, "plugin", *(f"mona[lambda_={i}]" for i in range(8))]
-    looks = [drawing.look(row, rows) for row in rows]
-    assert len({look.colour for look in looks[:8]}) == 8 and len({look.marker for look in looks[:8]}) == 8
-    assert len({(look.marker, str(look.line), look.colour) for look in looks}) == len(rows)
+def arms_of(*arms):
+    """A panel with one row for each (method, overrides)."""
+    return panel_of(*(make_record(method=m, overrides=o) for m, o in arms))
 
 
-def test_known_methods_look_the_same_in_every_figure():
-    assert drawing.look("mona", ["mona"]) == drawing.look("mona", list(METHOD_ORDER))
+def test_arms_differ_in_colour_and_also_in_marker_or_line():
+    variants = [("mona", {"method.lambda_": float(i)}) for i in range(20)]
+    looks = list(drawing.looks(arms_of(*((m, {}) for m in [*METHOD_ORDER, "plugin"]), *variants)).values())
+    assert len({look.colour for look in looks}) == len(looks) == len(METHOD_ORDER) + 21
+    assert len({(look.marker, str(look.line)) for look in looks}) == len(looks)
+    plain = looks[: len(METHOD_ORDER)]
+    assert len({look.marker for look in plain}) == len(plain)
 
 
-def test_grey_values_of_neighbouring_methods_differ_or_their_marker_does():
-    for a, b in itertools.pairwise(METHOD_ORDER):
-        one, two = drawing.look(a, METHOD_ORDER), drawing.look(b, METHOD_ORDER)
-        assert one.marker != two.marker and str(one.line) != str(two.line)
+def test_an_arm_has_one_colour_on_every_page():
+    variant, other = ("mona", {"method.lambda_": 0.0}), ("mona", {"method.lambda_": 2.0})
+    one, two = drawing.looks(arms_of(("mona", {}), variant)), drawing.looks(arms_of(("vanilla", {}), other, variant))
+    assert one["mona[lambda_=0.0]"].colour == two["mona[lambda_=0.0]"].colour != two["mona[lambda_=2.0]"].colour
+    alone = drawing.looks(arms_of(("mona", {})))["mona"]
+    assert alone == one["mona"] and alone.colour == drawing.COLOURS["mona"]
+
+
+def test_the_axis_of_epochs_is_to_scale():
+    axis = figures(panel_of(*analysed()))["probe"].draw().axes[0]
+    for bars in axis.containers:
+        assert np.diff(bars.lines[0].get_xdata()) == pytest.approx([1, 4])  # epochs 0, 1, 5
+
+
+def labels_apart(axis):
+    """Whether no label of the vertical axis covers another, as drawn."""
+    FigureCanvasSVG(axis.figure).draw()
+    boxes = [label.get_window_extent() for label in axis.get_yticklabels() if label.get_text()]
+    boxes = [box for box in boxes if axis.bbox.y0 - 1 <= (box.y0 + box.y1) / 2 <= axis.bbox.y1 + 1]
+    return len(boxes) > 1 and all(a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("low", [0.02, 1e-8])
+def test_a_logarithmic_axis_has_several_labels_that_stand_apart(low):
+    curves = {"stage2": [{"epoch": e, "val": v} for e, v in enumerate((0.8, 0.1, low), 1)]}
+    made = learning_curves(panel_of(make_record()), lambda record: curves)
+    assert labels_apart(made.draw().axes[0])
 
 
 def test_every_figure_is_drawn_and_saved_with_its_data(tmp_path):

@@ -9,6 +9,8 @@ import subprocess
 import pytest
 
 from bench.report.document.html import to_html
+from bench.report.document.page import Page, Section
+from bench.report.document.table import Column, Entry, Table
 from bench.report.pages.build import build
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
 
@@ -108,8 +110,8 @@ def test_tables_sort_without_a_console_error(tmp_path, page):
       const table = document.querySelector("table[id^=scores]");
       const first = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent).join(",");
       const heads = table.querySelectorAll("thead button");
-      heads[1].click(); const up = first();
-      heads[1].click(); const down = first();
+      heads[2].click(); const up = first();
+      heads[2].click(); const down = first();
       heads[0].click(); const names = first();
       return [up, down, names, heads[0].parentElement.getAttribute("aria-sort")].join(" / ");
     """
@@ -135,6 +137,20 @@ def test_the_page_fits_the_screen(tmp_path, page, width):
       return wide.map(e => e.tagName).join(",") || "all fits";
     """
     assert browse(tmp_path, page, script, "--window-size=1280,900") == ("all fits", [])
+
+
+@needs_browser
+def test_on_a_narrow_page_sentences_of_a_table_need_no_scrolling(tmp_path):
+    columns = (Column("verdict", text=True), Column("effect"), Column("because", text=True))
+    cells = (Entry("supported"), Entry("+141.43 points (+90.81 to +192.05)"), Entry("a reason of several words " * 4))
+    table = Table("t", "Verdicts", "statement", columns, (("a statement of several words " * 3, cells),))
+    page = to_html(Page("t", (), (Section("s", (table,)),), 0), {})
+    page = page.replace("<body>", '<body style="width: 400px">')
+    script = """
+      const found = [...document.querySelectorAll(".cards tbody tr > *")];
+      return found.length + " " + found.every(e => e.getBoundingClientRect().right <= 401);
+    """
+    assert browse(tmp_path, page, script, "--window-size=1280,900") == ("4 true", [])
 
 
 @needs_browser

@@ -20,6 +20,7 @@ from bench.report.document.table import Column, Entry, Table
 from bench.report.frame import Catalogue, panels, to_frame
 from bench.report.tables import over_tasks
 from bench.report.tables import scores as tables
+from bench.report.tables.price import prices
 from tests.record_factory import make_record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,7 +32,7 @@ CATALOGUE = Catalogue(
 
 def in_html(table):
     """A table as it stands in the page."""
-    return to_html(Page("", (), (Section("", (table,)),)), {})
+    return to_html(Page("", (), (Section("", (table,)),), 0), {})
 
 
 def golden(name: str, text: str) -> None:
@@ -133,7 +134,7 @@ def test_ridge_is_the_first_method_and_marks_what_does_not_beat_it(higher, score
 
 def test_best_follows_the_direction_side_by_side(panel):
     table = tables.score_table(panel, CATALOGUE)
-    assert [c.higher_is_better for c in table.columns[:3]] == [False, False, True]
+    assert [c.higher_is_better for c in table.columns[1:4]] == [False, False, True]
     assert table.entry("orca", "advection").best and not table.entry("linear", "advection").best
     assert table.entry("mona", "ecg").best and table.entry("vanilla", "ecg").best  # a tie: both
 
@@ -159,10 +160,38 @@ def test_a_method_that_fails_everywhere_ranks_last_and_does_not_vanish():
     assert table.entry("vanilla", "avg. rank").value == 2.0 and table.entry("mona", "win rate").value == 100.0
 
 
+def test_the_price_is_training_time_beside_that_of_naive_fine_tuning_on_the_same_tasks_and_device():
+    cost = {"vanilla": (0.0, 10.0), "mona": (15.0, 10.0)}
+    cells = [
+        make_record(method=m, task=task, device=device, seconds_stage1=a * k, seconds_stage2=b * k)
+        for m, (a, b) in cost.items()
+        for task, device, k in (("advection", "cpu", 1), ("burgers", "gpu", 4))
+    ]
+    cells.append(make_record(method="orca", task="advection", device="gpu", seconds_stage1=0.0, seconds_stage2=3.0))
+    cells.append(make_record(method="mona", task="burgers", seed=1, status="failed", device="gpu"))
+    found = prices(one_panel(cells))
+    assert {row: cell.text for row, cell in found.cells.items()} == {
+        "vanilla": "1.0 × (25 s)", "mona": "2.5 × (62.5 s)", "orca": "3 s",
+    }  # fmt: skip
+    assert found.devices == ("cpu", "gpu") and "on cpu, gpu: vanilla: 1.0 × (25 s); " in found.sentence
+
+
+def test_attention_stands_before_the_rows():
+    notes = {"target_nearly_constant": 0.9}
+    table = tables.score_table(one_panel([make_record(data={"notes": notes})]), CATALOGUE)
+    assert len(table.attention) == 1
+    for text, start in (
+        (render.markdown(table), "| method"),
+        (in_html(table), "<table"),
+        (latex(table), "\\begin{tabular}"),
+    ):
+        assert 0 <= text.index("nearly constant fields") < text.index(start)
+
+
 def test_one_cell_needs_no_ranks():
     panel = one_panel([make_record()])
     table = tables.score_table(panel, CATALOGUE)
-    assert [c.title for c in table.columns] == ["advection"] and not table.entry("vanilla", "advection").best
+    assert [c.title for c in table.columns] == ["price", "advection"] and not table.entry("vanilla", "advection").best
     assert over_tasks.pair_table(panel) is None and tables.interval_table(panel) is None
     assert "Nothing to compare" in over_tasks.standing(panel)
 
@@ -305,7 +334,7 @@ def test_a_cell_says_the_level_of_its_interval_and_long_text_may_break():
     columns = (Column("effect"), Column("because", text=True), Column("verdict", text=True))
     page = in_html(Table("t", "", "", columns, (("x", cells),)))
     assert "99 % interval -0.2 to 0" in page
-    assert page.count('class="t long"') == 1 and page.count('<td class="t">') == 1
+    assert page.count('class="t long"') == 1 and page.count('<td class="t" ') == 1
 
 
 def test_latex_knows_every_letter_that_this_project_writes():

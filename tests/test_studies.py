@@ -16,6 +16,8 @@ from bench.plan import Places, base_layers, plan, to_run
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.report.document.markdown import markdown
+from bench.report.figures.drawing import looks as looks_of
+from bench.report.figures.studies import correlation_figure, verdict_figure
 from bench.report.pages import study as page_of
 from bench.report.statistics import relative_difference
 from bench.report.verdict import Estimate, judge, spearman, stratified
@@ -364,7 +366,12 @@ def test_alignment_loss_against_score_is_a_correlation_within_tasks():
         return {"stage1": [{"phase": "orca", "loss": 9.0}, {"phase": "orca", "loss": record["score"]}] if rises else []}
 
     records = records_of("orca-alignment", "quick", value)
-    found = page_of.verdicts("orca-alignment", "quick", records, curves)["generated"][4]
+    study = studies.find("orca-alignment")
+    part = next(page_of.parts(study, page_of.observe(study, "quick", records, curves)))
+    found, panel = page_of.judge(study, part)[4], page_of.panel_of(study, "quick", part)
+    points, rules = correlation_figure(panel, found, part.table, 5), verdict_figure("x", page_of.judge(study, part))
+    assert points is not None and rules is not None and "alignment_loss" not in points.svg()
+    assert "end of stage 1 ↓" in points.svg() and "then logarithmic" in rules.svg()
     assert found.outcome == "supported" and found.estimate is not None and found.estimate.n == 18
 
 
@@ -402,6 +409,10 @@ def test_a_page_is_written_from_any_records(name, tmp_path):
     assert f"python -m bench run --study {name} --size quick" in text
     assert "Cells that failed" in text and "Generated data" in text
     assert (tmp_path / "out" / "index.html").exists()
+    study = studies.find(name)
+    for part in page_of.parts(study, page_of.observe(study, "quick", records, lambda record: {})):
+        looks = looks_of(page_of.panel_of(study, "quick", part))
+        assert len({look.colour for look in looks.values()}) == len(looks), "arms of a page share a colour"
 
 
 def test_equal_scores_can_be_drawn(tmp_path):

@@ -92,6 +92,26 @@ class Panel:
         return "_".join(p for p in parts if p)
 
     @functools.cached_property
+    def arms(self) -> dict[str, tuple[str, str]]:
+        """Row -> what it is on every page: its method, and its settings in words ("" as the method comes).
+
+        Left out are settings that all cells of the panel share; one that varies within the row (tuned, or by task) is
+        `varied`. Rows that this does not tell apart (by code or source data, say) have their name instead.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        for row in self.rows:
+            cells = self.of(row)
+            own = [
+                {k: flat(v) for k, v in record["overrides"].items() if k not in self.shared or self.shared[k] != v}
+                for record in cells["record"]
+            ]
+            values = {name: {o.get(name) for o in own} for name in sorted({n for o in own for n in o})}
+            said = ", ".join(f"{k}={next(iter(v)) if len(v) == 1 else 'varied'}" for k, v in values.items())
+            arm = (str(cells["method"].iloc[0]), said)
+            found[row] = arm if arm not in found.values() else (arm[0], row)
+        return found
+
+    @functools.cached_property
     def _parts(self) -> dict[tuple[str | None, str | None], pd.DataFrame]:
         parts: dict[tuple[str | None, str | None], pd.DataFrame] = {(None, None): self.cells}
         parts |= {(str(row), None): group for row, group in self.cells.groupby("row", sort=False)}

@@ -174,11 +174,11 @@ def spearman(groups: Sequence[tuple[np.ndarray, np.ndarray]], level: float) -> E
 
 
 def points(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
-    """The points of a correlation: task, `x`, `y` (lower is better), `records`; each record once."""
+    """The points of a correlation: task (and arm, of runs), `x`, `y` (lower is better), `records`; each record once."""
     runs = table.drop_duplicates("id")
     runs = runs.assign(a=oriented_values(runs, rule.x), b=oriented_values(runs, rule.y)).dropna(subset=["a", "b"])
     if rule.unit == "runs":
-        out = runs[["task", "backbone", "a", "b"]].rename(columns={"a": "x", "b": "y"})
+        out = runs[["task", "backbone", "arm", "a", "b"]].rename(columns={"a": "x", "b": "y"})
         return out.assign(records=pd.Series([(i,) for i in runs["id"]], index=out.index, dtype=object)).reset_index(
             drop=True
         )

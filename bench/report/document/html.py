@@ -52,8 +52,9 @@ def breakable(label: str) -> Markup:
 
 
 def long(table: Table) -> list[bool]:
-    """For each column whether it has an entry that should break into lines."""
-    return [any(len(entries[i].text) > LONG for _, entries in table.rows) for i in range(len(table.columns))]
+    """For each column whether it holds words that should break into lines."""
+    wide = [any(len(entries[i].text) > LONG for _, entries in table.rows) for i in range(len(table.columns))]
+    return [found and column.text for found, column in zip(wide, table.columns, strict=True)]
 
 
 def tooltip(entry: Entry) -> str:

@@ -30,7 +30,8 @@ def latex(table: Table) -> str:
     heads = " & ".join([escape(table.stub), *(escape(c.head) for c in table.columns)])
     body = "\n".join(" & ".join([escape(label), *map(show, entries)]) + r" \\" for label, entries in table.rows)
     legend = [f"{_mark(line[0])} {escape(line[2:])}." for line in table.legend()]
-    caption = " ".join([escape(table.title) + ".", *map(escape, table.notes), *legend])
+    said = map(escape, (f"{table.title}.", *table.attention, *table.notes))
+    caption = " ".join([*said, *legend])
     align = "l" + "".join("l" if c.text else "r" for c in table.columns)
     lines = [
         *(r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}}}"),

@@ -90,6 +90,8 @@ class Table:
     notes: tuple[str, ...] = ()
     pinned: tuple[str, ...] = ()
     """Labels of rows that stay in place when a reader sorts the table."""
+    attention: tuple[str, ...] = ()
+    """What a reader must know before the first number: it stands before the rows."""
 
     def __post_init__(self) -> None:
         for label, entries in self.rows:
@@ -143,7 +145,8 @@ def markdown(table: Table) -> str:
     body = [line([md_escape(label), *map(show, entries)]) for label, entries in table.rows]
     legend = ". ".join(table.legend()).replace("*", "\\*")
     foot = [*map(md_escape, table.notes), *([legend + "."] if legend else [])]
-    return "\n".join([line(head), line(rule), *body, *(f"\n{note}" for note in foot)]) + "\n"
+    before = [f"{md_escape(said)}\n" for said in table.attention]
+    return "\n".join([*before, line(head), line(rule), *body, *(f"\n{note}" for note in foot)]) + "\n"
 
 
 CSV_COLUMNS = (

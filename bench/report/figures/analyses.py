@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,11 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from bench.report.analyses import ArraysOf, discrepancy_points, movement_points, probe_points, tsne_points
-from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, WIDTH, Drawing, grid, legend_below, look
+from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, WIDTH, Drawing, grid, legend_below, looks
 from bench.report.frame import Panel
 from bench.words import printable
 
-CLASS_COLOURS = (*COLOURS, "#f0c000", INK)
+CLASS_COLOURS = tuple(COLOURS.values())
 PER_CLASS = 40
 """Points of each class that a t-SNE panel shows; all are in the arrays beside the records."""
 
@@ -64,13 +63,13 @@ def _draw_probe(panel: Panel, data: pd.DataFrame) -> Figure:
             single = mine["seed"].nunique() == 1
             low = by_epoch["low" if single else "error"].min()
             high = by_epoch["high" if single else "error"].max()
-            # Epochs are spaced evenly, not to scale (0 1 5 20 60), and methods side by side, so that bars stay apart.
-            x = np.array([epochs.index(e) for e in mean.index]) + 0.07 * (k - (len(rows) - 1) / 2)
-            style = look(row, panel.rows).line2d
+            # Methods stand side by side, so that bars stay apart.
+            x = mean.index + 0.012 * epochs[-1] * (k - (len(rows) - 1) / 2)
+            style = looks(panel)[row].line2d
             axis.errorbar(
                 x, mean, yerr=[(mean - low).clip(0), (high - mean).clip(0)], label=row, elinewidth=0.8, **style
             )
-        axis.set_xticks(range(len(epochs)), [str(e) for e in epochs])
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="epoch of stage 2")
         on = f"\non {here['source'].iloc[0]}" if here["source"].iloc[0] else ""
         axis.set_ylabel(f"probe error [%] ↓{on}")
@@ -153,7 +152,7 @@ def _draw_discrepancy(panel: Panel, data: pd.DataFrame) -> Figure:
                 continue
             mean, low, high = (getattr(here["unnormalised"], f)() for f in ("mean", "min", "max"))
             x = t + (k - (len(rows) - 1) / 2) * width
-            colour, hatch = look(row, panel.rows).colour, HATCHES[k % len(HATCHES)]
+            colour, hatch = looks(panel)[row].colour, HATCHES[k % len(HATCHES)]
             axis.bar(x, mean, width * 0.92, label=row, lw=0, color=colour, hatch=hatch, edgecolor=PAPER)
             if here["seed"].nunique() > 1:
                 axis.errorbar(x, mean, yerr=[[max(0, mean - low)], [max(0, high - mean)]], color=INK, lw=1)
@@ -226,7 +225,7 @@ def _draw_movement(panel: Panel, data: pd.DataFrame) -> Figure:
             if not len(values):
                 continue
             mean, low, high = (getattr(values, f)().reindex(blocks) for f in ("mean", "min", "max"))
-            style = look(row, panel.rows)
+            style = looks(panel)[row]
             axis.plot(range(end), mean[:end], label=row, **style.line2d)
             axis.plot(range(end, len(blocks)), mean[end:], **{**style.line2d, "ls": ""})
             axis.fill_between(range(end), low[:end], high[:end], color=style.colour, alpha=0.15, lw=0)
@@ -271,7 +270,7 @@ def _scatter(panel: Panel, data: pd.DataFrame, xy: tuple[str, str], labels: tupl
         for row in panel.rows:
             mine = here[here["row"] == row]
             if len(mine):
-                axis.plot(mine[x], mine[y], label=row, **{**look(row, panel.rows).line2d, "ls": ""})
+                axis.plot(mine[x], mine[y], label=row, **{**looks(panel)[row].line2d, "ls": ""})
         if by != "task":
             axis.axhline(0, color=INK, lw=0.8, ls=(0, (6, 3)))
         metric = panel.metric_of(value) if by == "task" else None

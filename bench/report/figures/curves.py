@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from bench.records.record import Record
-from bench.report.figures.drawing import MUTED, Drawing, grid, legend_below, look
+from bench.report.figures.drawing import MUTED, Drawing, grid, legend_below, looks
 from bench.report.frame import Panel
 
 CurvesOf = Callable[[Record], Mapping[str, Any]]
@@ -60,7 +60,7 @@ def _draw(panel: Panel, data: pd.DataFrame, where: str) -> Figure:
             if not len(by_epoch):
                 continue
             mean, low, high = by_epoch.mean(), by_epoch.min(), by_epoch.max()
-            style = look(row, panel.rows)
+            style = looks(panel)[row]
             every = max(1, len(mean) // 6)
             axis.plot(mean.index, mean, markevery=every, label=row, **style.line2d)
             if here[here["row"] == row]["seed"].nunique() > 1:
@@ -71,6 +71,9 @@ def _draw(panel: Panel, data: pd.DataFrame, where: str) -> Figure:
             axis.axhline(trivial, color=MUTED, ls=":", lw=1, label="trivial predictor")
         if min(values) > 0 and max(values) > 30 * min(values):
             axis.set_yscale("log")
+            # Ticks within decades only where decades are few: they would cover each other.
+            few = max(values) < 300 * min(values)
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
             axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(task)

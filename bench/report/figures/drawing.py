@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +17,27 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from bench.csvs import inert
-from bench.report.frame import METHOD_ORDER
+from bench.report.frame import Panel
 
 INK, GRID, PAPER, MUTED = "#1f2328", "#d8dee4", "#ffffff", "#6e7781"
-COLOURS = ("#7f7f7f", "#56b4e9", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#9b3f8f", "#a05a2c")
-"""Okabe and Ito's palette for the colour-blind, with a grey, and darker purple and brown."""
-MARKERS = ("v", "s", "D", "o", "^", "P", "X", "*")
+COLOURS = {
+    "ridge": "#5a5a00",
+    "scratch": "#7f7f7f",
+    "small_supervised": "#a05a2c",
+    "linear": "#56b4e9",
+    "frozen": "#e69f00",
+    "vanilla": "#0072b2",
+    "embedder_warmup": "#009e73",
+    "lp_ft": "#c8b400",
+    "orca": "#d55e00",
+    "mona": "#9b3f8f",
+}
+"""Of the methods that come with the project: Okabe and Ito's palette for the colour-blind, with more earth and grey."""
+MARKERS = ("v", "s", "D", "o", "^", "*", "P", "X", "<", ">", "p", "h")
 DOTS, DASHES, MIXED, SHORT = (0, (1, 1.2)), (0, (4, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1))
 LINES: tuple[Any, ...] = (DOTS, DASHES, MIXED, "solid", SHORT, "solid", "dashed", "dotted")
 STYLE: Any = {
@@ -57,7 +72,7 @@ WIDTH = 8.0
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn, the same in every figure: three things that differ, so that colour is never needed."""
+    """How an arm is drawn: three things that differ, so that colour is never needed."""
 
     colour: str
     marker: str
@@ -71,14 +86,40 @@ class Look:
         return {"color": self.colour, "ls": self.line, "marker": self.marker, **edge}
 
 
-def look(row: str, rows: Sequence[str]) -> Look:
-    """The look of `row`: known methods always have their own, the others of `rows` follow in order."""
-    others = [r for r in rows if r not in METHOD_ORDER]
-    number = METHOD_ORDER.index(row) if row in METHOD_ORDER else len(METHOD_ORDER) + others.index(row)
-    # Each further round through the palette shifts markers and lines against colours: 64 rows stay distinct.
-    turn = number // len(COLOURS)
-    marker, line = MARKERS[(number + turn) % len(MARKERS)], LINES[(number + 3 * turn) % len(LINES)]
-    return Look(COLOURS[number % len(COLOURS)], marker, line)
+def colour_of(method: str, settings: str = "") -> str:
+    """The colour of an arm (see `Panel.arms`), which depends on nothing else, so that it is the same on every page.
+
+    Known methods have theirs of `COLOURS`. A variant has a shade of its method's, a plug-in any hue, by a hash.
+    """
+    hue_share, light_share = (byte / 255 for byte in _digest(method, settings)[:2])
+    if method not in COLOURS:
+        return to_hex(colorsys.hls_to_rgb(hue_share, 0.3 + 0.3 * light_share, 0.6))
+    plain = COLOURS[method]
+    if not settings:
+        return plain
+    hue, _, saturation = colorsys.rgb_to_hls(*to_rgb(plain))
+    return to_hex(colorsys.hls_to_rgb((hue + 0.12 * (hue_share - 0.5)) % 1, 0.25 + 0.45 * light_share, saturation))
+
+
+def looks(panel: Panel) -> dict[str, Look]:
+    """The look of every row of a panel. No two have the same marker and line, nor the same marker while there are others."""
+    out: dict[str, Look] = {}
+    for row, arm in sorted(panel.arms.items(), key=lambda item: (not _known(item[1]), panel.rows.index(item[0]))):
+        first = list(COLOURS).index(arm[0]) if _known(arm) else int.from_bytes(_digest(*arm)[2:4])
+        used = Counter(look.marker for look in out.values())
+        marker = min(MARKERS, key=lambda m: (used[m], (MARKERS.index(m) - first) % len(MARKERS)))
+        lines = [LINES[(first + k) % len(LINES)] for k in range(len(LINES))]
+        taken = [look.line for look in out.values() if look.marker == marker]
+        out[row] = Look(colour_of(*arm), marker, next((line for line in lines if line not in taken), lines[0]))
+    return out
+
+
+def _known(arm: tuple[str, str]) -> bool:
+    return arm[0] in COLOURS and not arm[1]
+
+
+def _digest(*words: str) -> bytes:
+    return hashlib.blake2s("\n".join(words).encode("utf-8", "backslashreplace")).digest()
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from bench.report.figures.drawing import INK, WIDTH, Drawing, look
+from bench.report.figures.drawing import INK, WIDTH, Drawing, Look, looks
 from bench.report.frame import Panel
 from bench.report.statistics import Friedman, friedman, performance_profile, performance_ratios
 from bench.report.tables.over_tasks import Matrix, matrix
@@ -50,10 +52,12 @@ def _critical_difference(panel: Panel, m: Matrix, found: Friedman) -> Drawing:
         "not tell them apart."
     )
     title = f"Critical difference, suite {panel.suite}"
-    return Drawing(f"critical_difference_{panel.name}", title, caption, data, lambda: _draw_difference(m.rows, found))
+    return Drawing(
+        f"critical_difference_{panel.name}", title, caption, data, lambda: _draw_difference(m.rows, found, looks(panel))
+    )
 
 
-def _draw_difference(rows: tuple[str, ...], found: Friedman) -> Figure:
+def _draw_difference(rows: tuple[str, ...], found: Friedman, styles: Mapping[str, Look]) -> Figure:
     average = np.asarray(found.average_ranks)
     order = np.argsort(average, kind="stable")
     k, half = len(rows), (len(rows) + 1) // 2
@@ -75,7 +79,7 @@ def _draw_difference(rows: tuple[str, ...], found: Friedman) -> Figure:
         left = place < half
         y = -(depth + 0.5 * (place if left else k - 1 - place))
         end, side = (0.95, "right") if left else (k + 0.05, "left")
-        style = look(rows[index], rows)
+        style = styles[rows[index]]
         axis.plot([average[index], average[index], end], [0, y, y], color=style.colour, lw=1.1)
         axis.plot(average[index], 0, marker=style.marker, color=style.colour, ls="", ms=6)
         axis.text(end + (-0.05 if left else 0.05), y, f"{rows[index]} ({average[index]:.2f})", ha=side, va="center")
@@ -102,7 +106,7 @@ def _profile(panel: Panel, m: Matrix) -> Drawing:
         "2002); higher is better. At τ = 1 it is the share of tasks won; a failed cell never counts."
     )
     title = f"Performance profile, suite {panel.suite}"
-    return Drawing(f"profile_{panel.name}", title, caption, data, lambda: _draw_profile(m.rows, data))
+    return Drawing(f"profile_{panel.name}", title, caption, data, lambda: _draw_profile(m.rows, data, looks(panel)))
 
 
 def ticks(end: float, least: float = 0.09) -> list[float]:
@@ -114,11 +118,11 @@ def ticks(end: float, least: float = 0.09) -> list[float]:
     return found
 
 
-def _draw_profile(rows: tuple[str, ...], data: pd.DataFrame) -> Figure:
+def _draw_profile(rows: tuple[str, ...], data: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
     figure = Figure(figsize=(0.8 * WIDTH, 2.8), layout="constrained")
     axis = figure.add_subplot()
     for row in rows:
-        here, style = data[data["row"] == row], look(row, rows)
+        here, style = data[data["row"] == row], styles[row]
         axis.plot(here["tau"], 100 * here["share"], drawstyle="steps-post", label=row, **style.line2d)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(lambda tau, _: f"{tau:g}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, WIDTH, Drawing, grid, legend_below
+from bench.report.figures.drawing import INK, MARKERS, MUTED, WIDTH, Drawing, grid, legend_below, looks
 from bench.report.frame import Panel
 from bench.report.verdict import CONTRADICTED, NEGLIGIBLE, SUPPORTED, UNDECIDED, Verdict, points
 from bench.studies.study import MEASURES, Rule, Study
@@ -52,7 +51,9 @@ def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
 
 
 def _draw_verdicts(data: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.45 * len(data)), layout="constrained")
+    names = ["\n".join(textwrap.wrap(text, 46)) for text in data["rule"][::-1]]
+    lines = 1 + max(name.count("\n") for name in names)
+    figure = Figure(figsize=(WIDTH, 0.9 + (0.15 + 0.13 * lines) * len(data)), layout="constrained")
     axis = figure.subplots()
     for y, line in enumerate(data[::-1].to_dict("records")):
         colour, marker = LOOKS[line["outcome"]]
@@ -64,13 +65,10 @@ def _draw_verdicts(data: pd.DataFrame) -> Figure:
         axis.axvline(side, color=MUTED, ls=":", lw=1)
     axis.set_xscale("symlog", linthresh=2)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_yticks(range(len(data)), [_wrapped(text) for text in data["rule"][::-1]], fontsize=8)
-    axis.set_xlabel("effect / smallest effect that would matter")
+    axis.set_yticks(range(len(data)), names, fontsize=8)
+    axis.set_xlabel("effect / smallest effect that would matter (linear to ±2, then logarithmic)")
+    axis.margins(y=0.5 / len(data))
     return figure
-
-
-def _wrapped(text: str, width: int = 46) -> str:
-    return "\n".join(textwrap.wrap(text, width)[:3])
 
 
 def trend_figure(study: Study, panel: Panel) -> Drawing | None:
@@ -105,14 +103,11 @@ def _draw_trend(panel: Panel, data: pd.DataFrame, label: str) -> Figure:
         mean, low, high = by_place.mean(), by_place.min(), by_place.max()
         x = np.arange(len(mean))
         # The mean of equal numbers may be off by one rounding, and bars must not be negative.
-        axis.errorbar(
-            x,
-            mean,
-            yerr=[(mean - low).clip(0), (high - mean).clip(0)],
-            color=COLOURS[3],
-            marker=MARKERS[3],
-            elinewidth=0.9,
-        )
+        bars = [(mean - low).clip(0), (high - mean).clip(0)]
+        axis.errorbar(x, mean, yerr=bars, color=MUTED, elinewidth=0.9, lw=1)
+        for arm, mine in data[data["task"] == task].groupby("arm", sort=False):
+            place = list(mean.index).index(mine["at"].iloc[0])
+            axis.plot(place, mine["score"].mean(), **{**looks(panel)[str(arm)].line2d, "ls": ""})
         axis.set_xticks(x, [f"{value:g}" for value in mean.index])
         axis.set(title=task, xlabel=label)
         axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}")
@@ -120,7 +115,7 @@ def _draw_trend(panel: Panel, data: pd.DataFrame, label: str) -> Figure:
 
 
 def correlation_figure(panel: Panel, verdict: Verdict, table: pd.DataFrame, number: int) -> Drawing | None:
-    """The points behind a correlation, one marker per task; None without points."""
+    """The points behind a correlation: of arms, each task a picture, or of tasks; None without points."""
     data = points(verdict.rule, table)
     if data.empty:
         return None
@@ -139,15 +134,15 @@ def _draw_points(panel: Panel, rule: Rule, data: pd.DataFrame) -> Figure:
         tasks = [t for t in panel.tasks if (data["task"] == t).any()]
         figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
         groups = list(zip(axes, tasks, strict=True))
+    xlabel, ylabel = ("\n".join(textwrap.wrap(f"{MEASURES[name]} ↓", 34)) for name in (rule.x, rule.y))
     for number, (axis, task) in enumerate(groups):
         here = data[data["task"] == task]
-        if here.empty:
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        if rule.unit == "tasks":
+            axis.plot(here["x"], here["y"], ls="", label=task, color=INK, marker=MARKERS[number % len(MARKERS)])
             continue
-        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-        axis.plot(here["x"], here["y"], ls="", label=task, **style)
-        axis.set(xlabel=rule.x, ylabel=rule.y)
-        if rule.unit != "tasks":
-            axis.set_title(task)
-    if rule.unit == "tasks":
-        legend_below(figure, axes)
+        axis.set_title(task)
+        for arm, mine in here.groupby("arm", sort=False):
+            axis.plot(mine["x"], mine["y"], label=arm, **{**looks(panel)[str(arm)].line2d, "ls": ""})
+    legend_below(figure, axes)
     return figure

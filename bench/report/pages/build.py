@@ -19,6 +19,7 @@ from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
 from bench.report.tables import over_tasks, provenance, published
 from bench.report.tables import scores as tables
+from bench.report.tables.price import prices
 from bench.words import counted
 
 CurvesOf = Callable[[Record], Mapping[str, Any]]
@@ -73,7 +74,9 @@ def _summary(shown: pd.DataFrame, parts: Sequence[Panel], problems: Sequence[Pro
     sizes = [counted(shown[column].nunique(), column) for column in ("task", "method", "seed")]
     first = f"{counted(len(shown), 'record')}: {said}. {', '.join(sizes)}."
     lines = [Text(first), *_unreadable(problems)]
-    lines += [Text(f"**{heading(panel)}.** {over_tasks.standing(panel)}") for panel in parts]
+    for panel in parts:
+        standing = f"**{heading(panel)}.** {over_tasks.standing(panel)}"
+        lines.append(Text(f"{standing} {prices(panel).sentence}".rstrip()))
     return Section("At a glance", tuple(lines))
 
 

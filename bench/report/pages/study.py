@@ -32,6 +32,7 @@ from bench.report.observations import observe, tuned
 from bench.report.pages.build import GENERATED
 from bench.report.tables import provenance
 from bench.report.tables import scores as tables
+from bench.report.tables.price import prices
 from bench.report.verdict import UNDECIDED, Estimate, Verdict, decide
 from bench.studies.study import Study
 from bench.words import counted
@@ -152,7 +153,8 @@ def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
 
 def _verdicts(study: Study, part: Part, panel: Panel) -> Section:
     found = judge(study, part)
-    blocks: list[Block] = [_sentence(found), verdict_table(panel, found)]
+    price = prices(panel).sentence
+    blocks: list[Block] = [_sentence(found), *([Text(price)] if price else []), verdict_table(panel, found)]
     if (choice := tuning_table(study, part, panel)) is not None:
         blocks.append(choice)
     made = [verdict_figure(panel.name, found), trend_figure(study, panel)]

@@ -14,6 +14,7 @@ from bench.report.document.table import Column, Entry, Table, decimals, number, 
 from bench.report.frame import FLOOR, Catalogue, Panel
 from bench.report.statistics import ranks, summarise, win_rate
 from bench.report.tables.over_tasks import matrix
+from bench.report.tables.price import prices
 from bench.words import counted
 
 WORDS = {
@@ -152,8 +153,9 @@ def _about_the_data(task: str, data: list[dict]) -> list[str]:
 
 
 def score_table(panel: Panel, catalogue: Catalogue) -> Table:
-    """Methods × tasks: the trivial predictor first, mean ± std (n), best in bold, average rank and win rate."""
-    columns, content = [], []
+    """Methods × tasks: the trivial predictor first, price, mean ± std (n), best in bold, average rank and win rate."""
+    price = prices(panel)
+    columns, content = [price.column], [[Entry(), *(price.cells[row] for row in panel.rows)]]
     trivial_names = {}
     for task in panel.tasks:
         cells = panel.of(task=task)
@@ -168,8 +170,8 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
     notes = [
         "Mean ± standard deviation over seeds (number of seeds); ↓ lower is better, ↑ higher is better; best in bold.",
         f"Trivial predictor: {_grouped(trivial_names)}. {NOT_RUN}",
+        price.note,
         " ".join(shared_by_all(panel, catalogue)),
-        *warnings(panel),
     ]
     if len(panel.rows) > 1:
         over_tasks, note = _over_tasks(panel)
@@ -179,7 +181,8 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
     labels = [TRIVIAL, *panel.rows]
     rows_out = tuple((label, tuple(col[i] for col in content)) for i, label in enumerate(labels))
     title = f"Scores, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin} data)"
-    return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows_out, tuple(notes), (TRIVIAL,))
+    attention = tuple(warnings(panel))
+    return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows_out, tuple(notes), (TRIVIAL,), attention)
 
 
 def _beside_the_floor(panel: Panel, entries: list[Entry], higher_is_better: bool) -> list[Entry]:
