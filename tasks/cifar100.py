@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.contract import Data, DataError, File, Request, Task
+from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +37,11 @@ def read(request: Request) -> Data:
     from tasks.files.augment import image_augmentation
 
     nb360.check_options(request)
-    x, y = {}, {}
-    for part in ("train", "test"):
-        x[part], y[part] = _read_part(request, part)
-    n = len(x["train"])
-    rows = nb360.limited(nb360.last_rows(n, nb360.held_out(n, 10_000, 50_000)), request)
+    training, test = (_read_part(request, part) for part in ("train", "test"))
+    rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000)
     mean, std = (255 * np.array(v, np.float32).reshape(3, 1, 1) for v in (MEAN, STD))
     augment = image_augmentation(fill=-mean / std, cutout=16 if request.protocol == "strict" else 0)
-    parts = nb360.array_parts(x["train"], y["train"], rows, x["test"], y["test"], scale=(mean, std), augment=augment)
-    return nb360.assemble(request, POLICY, rows, parts, (3, 32, 32), (CLASSES,))
+    return nb360.in_memory(request, POLICY, rows, training, test, (CLASSES,), scale=(mean, std), augment=augment)
 
 
 def _read_part(request: Request, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -57,20 +54,18 @@ def _read_part(request: Request, part: str) -> tuple[np.ndarray, np.ndarray]:
 
     path = find(request.root, FILES[part])
     table = load_pickle(path, cure=nb360.AGAIN)
-    flat = nb360.array(path, "data", nb360.member(path, table, "data"), (None, 3072), "u")
+    flat = nb360.entry(path, table, "data", (None, 3072), "u")
     labels = nb360.labels(path, "fine label", nb360.member(path, table, "fine_labels"), len(flat), CLASSES)
     return flat.astype(np.uint8, copy=False).reshape(-1, 3, 32, 32), labels
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
+def generate(root: Path, *, samples: int) -> None:
     """Pictures of 100 classes (shape x texture x colour) in the layout of `cifar-100-python`.
 
     Imitates small colour images whose class shows in several cues; they are drawn, not photographed.
     """
     from tasks.generators.cifar100 import write
 
-    if size:
-        raise DataError(root, f"the arguments {sorted(size)}", "samples only", "Leave them out.")
     write({part: root / file.path for part, file in FILES.items()}, samples=samples)
 
 
@@ -90,31 +85,8 @@ TASK = Task(
     splits={"train": 40_000, "val": 10_000, "test": 10_000},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "sgd",
-        "trainer.lr": 1e-4,
-        "trainer.weight_decay": 1e-3,
-        "trainer.momentum": 0.9,
-        "trainer.batch_size": 32,
-        "trainer.accumulation": 32,
-        "trainer.epochs": 60,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 200,
-        "trainer.eval_batch_size": 1000,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 5e-4,
-        "trainer.accumulation": 1,
-        "trainer.epochs": 3,
-        "trainer.warmup_epochs": 0.3,
-        "trainer.decay_epochs": 3,
-        "trainer.eval_batch_size": 128,
-        "stage1.epochs": 1,
-        "stage1.max_samples": 8,
-    },
+    recipe=published(opt="sgd", lr=1e-4, wd=1e-3, momentum=0.9, batch=32, accum=32, epochs=60, warmup=5, decay=200),
+    quick=quick(opt="adamw", lr=5e-4, accum=1, epochs=3, warmup=0.3, eval_batch=128, emb_epochs=1, emb_samples=8),
     sizes={"published": {"samples": 50_000}, "quick": {"samples": 2_000}, "tiny": {"samples": 100}},
     read=read,
     generate=generate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 FILES = {
     part: File(
@@ -33,7 +34,7 @@ def read(request: Request) -> Data:
     nb360.check_options(request)
     images = {part: listed(request.root, file) for part, file in FILES.items()}
     train, test = read_images(images["train"]), read_images(images["test"])
-    rows = nb360.limited(nb360.last_rows(len(train), nb360.held_out(len(train), 483, 4830)), request)
+    rows = nb360.training_rows(request, len(train), val=483, total=4830)
     paper = request.protocol == "paper"
     parts = {name: train.take(r) for name, r in rows.items()} | {"test": replace(test, sky_in_evaluation=paper)}
     shape = (1, *train.image.shape[1:])
@@ -71,27 +72,8 @@ TASK = Task(
     splits={"train": 4_347, "val": 483, "test": 420},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 1e-3,
-        "trainer.weight_decay": 0.0,
-        "trainer.batch_size": 4,
-        "trainer.epochs": 60,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 60,
-        "trainer.eval_batch_size": 1000,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 6,
-        "trainer.batch_size": 8,
-        "trainer.eval_batch_size": 32,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 16,
-    },
+    recipe=published(opt="adamw", lr=1e-3, wd=0.0, batch=4, epochs=60, warmup=5, decay=60),
+    quick=quick(batch=8, epochs=6, warmup=0.5, eval_batch=32, emb_epochs=2, emb_samples=16),
     sizes={
         "published": {"samples": 4_830, "width": 256},
         "quick": {"samples": 200, "width": 64},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 _GET = "the NAS-Bench-360 folder on Google Drive, folder id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw (or FNO's own folder)"
 FILES = {
@@ -21,23 +22,20 @@ def read(request: Request) -> Data:
     (divided by standard deviation + 1e-5), the targets stay physical: `decode` turns the model's output into pressure
     by the training targets' point-wise mean and deviation.
     """
-    import numpy as np
-
     from tasks.files import nb360
     from tasks.files.darcy_mat import normaliser, read_pairs, with_grid
 
     nb360.check_options(request)
     a, u = read_pairs(request, FILES["train"], 1000)
     a_test, u_test = read_pairs(request, FILES["test"], 100)
-    rows = nb360.limited(nb360.last_rows(len(a), nb360.held_out(len(a), 100, 1000)), request)
+    rows = nb360.training_rows(request, len(a), val=100, total=1000)
     mean, std = normaliser(a[rows["train"]])
     x, x_test = (with_grid((values - mean) / std) for values in (a, a_test))
     shift, scale = normaliser(u[rows["train"]])
-    parts = nb360.array_parts(x, u[:, None], rows, x_test, u_test[:, None])
-    size = u.shape[-1]
-    decode = (shift[None].astype(np.float32), scale[None].astype(np.float32))
+    training, test = (x, u[:, None]), (x_test, u_test[:, None])
+    decode = (shift[None], scale[None])
     notes = {"stride": 5, "normalised_by_training_set": True}
-    return nb360.assemble(request, POLICY, rows, parts, (3, size, size), (1, size, size), notes, decode)
+    return nb360.in_memory(request, POLICY, rows, training, test, (1, *u.shape[1:]), notes=notes, decode=decode)
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
@@ -67,27 +65,8 @@ TASK = Task(
     splits={"train": 900, "val": 100, "test": 100},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 1e-3,
-        "trainer.weight_decay": 5e-3,
-        "trainer.batch_size": 4,
-        "trainer.epochs": 100,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 100,
-        "trainer.eval_batch_size": 1000,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 6,
-        "trainer.batch_size": 8,
-        "trainer.eval_batch_size": 32,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 16,
-    },
+    recipe=published(opt="adamw", lr=1e-3, wd=5e-3, batch=4, epochs=100, warmup=5, decay=100),
+    quick=quick(batch=8, epochs=6, warmup=0.5, eval_batch=32, emb_epochs=2, emb_samples=16),
     sizes={
         "published": {"samples": 1_000, "grid": 421},
         "quick": {"samples": 160, "grid": 101},

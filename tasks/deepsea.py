@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import Data, DataError, File, Request, Task
+from tasks.recipe import published, quick
 
 FILE = File(
     path="deepsea/deepsea_filtered.npz",
@@ -32,21 +33,21 @@ def read(request: Request) -> Data:
             raise DataError(
                 path, f"{len(x[part])} x_{part} and {len(y[part])} y_{part}", "as many of each", nb360.AGAIN
             )
-    together, targets = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
-    rows = nb360.limited(nb360.last_rows(len(together), len(x["val"])), request)
-    parts = nb360.array_parts(together, targets, rows, x["test"], y["test"])
-    absent = [part for part in parts if not parts[part].y.any(0).all()]  # type: ignore[attr-defined]
-    return nb360.assemble(request, POLICY, rows, parts, (4, 1000), (LABELS,), {"labels_without_positives_in": absent})
+    training = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
+    rows = nb360.limited(nb360.last_rows(len(training[0]), len(x["val"])), request)
+    targets = {part: training[1][index] for part, index in rows.items()} | {"test": y["test"]}
+    notes = {"labels_without_positives_in": [part for part in targets if not targets[part].any(0).all()]}
+    return nb360.in_memory(request, POLICY, rows, training, (x["test"], y["test"]), (LABELS,), notes=notes)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
+def generate(root: Path, *, samples: int) -> None:
     """Random DNA with planted motifs, in the layout of `deepsea_filtered.npz`: a label is on where its motif occurs.
 
     Imitates sequence-specific binding only; there is no biology in it.
     """
     from tasks.generators.deepsea import write
 
-    write(root / FILE.path, samples=samples, **size)
+    write(root / FILE.path, samples=samples)
 
 
 TASK = Task(
@@ -65,30 +66,10 @@ TASK = Task(
     splits={"train": 71_753, "val": 2_490, "test": 149_400},
     split_policy=POLICY,
     files=(FILE,),
-    recipe={
-        "trainer.optimizer": "adam",
-        "trainer.lr": 1e-5,
-        "trainer.weight_decay": 0.0,
-        "trainer.batch_size": 16,
-        "trainer.epochs": 13,
-        "trainer.warmup_epochs": 10,
-        "trainer.decay_epochs": 25,
-        "trainer.clip": 1.0,
-        "trainer.eval_batch_size": 1000,
-        "model.target_seq_len": 512,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 64,
-    },
-    quick={
-        "trainer.lr": 3e-4,
-        "trainer.epochs": 2,
-        "trainer.warmup_epochs": 0.2,
-        "trainer.decay_epochs": 2,
-        "trainer.eval_batch_size": 64,
-        "model.target_seq_len": 50,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 16,
-    },
+    recipe=published(
+        opt="adam", lr=1e-5, wd=0.0, batch=16, epochs=13, warmup=10, decay=25, clip=1.0, seq=512, emb_samples=64
+    ),
+    quick=quick(lr=3e-4, epochs=2, warmup=0.2, seq=50, eval_batch=64, emb_epochs=2, emb_samples=16),
     sizes={"published": {"samples": 71_753}, "quick": {"samples": 1_000}, "tiny": {"samples": 80}},
     read=read,
     generate=generate,

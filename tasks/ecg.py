@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 FILE = File(
     path="ecg/challenge2017.pkl",
@@ -60,35 +61,22 @@ TASK = Task(
     splits={"train": 261_740, "val": 33_281, "test": 33_494},
     split_policy=POLICY,
     files=(FILE,),
-    recipe={
-        "trainer.optimizer": "sgd",
-        "trainer.lr": 1e-6,
-        "trainer.weight_decay": 0.1,
-        "trainer.momentum": 0.99,
-        "trainer.batch_size": 4,
-        "trainer.accumulation": 16,
-        "trainer.epochs": 15,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 200,
-        "trainer.eval_batch_size": 1000,
-        "model.target_seq_len": 64,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 3e-4,
-        "trainer.weight_decay": 0.01,
-        "trainer.batch_size": 20,
-        "trainer.accumulation": 1,
-        "trainer.epochs": 4,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 4,
-        "trainer.eval_batch_size": 64,
-        "model.target_seq_len": 25,
-        "stage1.epochs": 1,
-        "stage1.max_samples": 32,
-    },
+    recipe=published(
+        opt="sgd", lr=1e-6, wd=0.1, momentum=0.99, batch=4, accum=16, epochs=15, warmup=5, decay=200, seq=64
+    ),
+    quick=quick(
+        opt="adamw",
+        lr=3e-4,
+        wd=0.01,
+        batch=20,
+        accum=1,
+        epochs=4,
+        warmup=0.5,
+        seq=25,
+        eval_batch=64,
+        emb_epochs=1,
+        emb_samples=32,
+    ),
     sizes={
         "published": {"samples": 8_528, "length": 9_000},
         "quick": {"samples": 400, "length": 1_100},

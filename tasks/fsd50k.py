@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 _GET = "audio.zip (24 GB) in the NAS-Bench-360 folder on Google Drive, id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw, unzipped"
 FILES = {
@@ -52,14 +53,14 @@ def read(request: Request) -> Data:
     return nb360.assemble(request, POLICY, rows, parts, (1, 96, frames), (len(label_map),), notes, members=members)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
+def generate(root: Path, *, samples: int) -> None:
     """Synthesised sounds (tones, chirps, noise bands, clicks) in the layout of the unzipped archive.
 
     Imitates clips of unequal length with one to three of 16 sound kinds; there are no recordings in it.
     """
     from tasks.generators.fsd50k import write
 
-    write(root / "audio" / "data", samples=samples, **size)
+    write(root / "audio" / "data", samples=samples)
 
 
 TASK = Task(
@@ -77,28 +78,8 @@ TASK = Task(
     splits={"train": 36_796, "val": 4_170, "test": 10_231},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "adam",
-        "trainer.lr": 1e-4,
-        "trainer.weight_decay": 5e-5,
-        "trainer.batch_size": 32,
-        "trainer.epochs": 100,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 100,
-        "trainer.eval_batch_size": 256,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.lr": 5e-4,
-        "trainer.batch_size": 8,
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 6,
-        "trainer.eval_batch_size": 64,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 16,
-    },
+    recipe=published(opt="adam", lr=1e-4, wd=5e-5, batch=32, epochs=100, warmup=5, decay=100, eval_batch=256),
+    quick=quick(lr=5e-4, batch=8, epochs=6, warmup=0.5, eval_batch=64, emb_epochs=2, emb_samples=16),
     sizes={"published": {"samples": 36_796}, "quick": {"samples": 160}, "tiny": {"samples": 24}},
     read=read,
     generate=generate,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.contract import Data, DataError, File, Request, Task
+from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 _GET = "the NAS-Bench-360 folder on Google Drive, file id "
 FILES = {
@@ -42,21 +43,18 @@ def read(request: Request) -> Data:
         label_path = find(request.root, FILES[f"label_{part}"])
         numbers = load_npy(label_path, objects=True, cure=nb360.AGAIN)
         y[part] = nb360.labels(label_path, "label", numbers, len(values), CLASSES)
-    together, classes = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
-    rows = nb360.limited(nb360.last_rows(len(together), len(x["val"])), request)
-    parts = nb360.array_parts(together, classes, rows, x["test"], y["test"])
-    return nb360.assemble(request, POLICY, rows, parts, (1, 16, 52), (CLASSES,))
+    training = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
+    rows = nb360.limited(nb360.last_rows(len(training[0]), len(x["val"])), request)
+    return nb360.in_memory(request, POLICY, rows, training, (x["test"], y["test"]), (CLASSES,))
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
+def generate(root: Path, *, samples: int) -> None:
     """Bursts of 16-channel noise with class-dependent envelopes, in the layout of the six official files.
 
     Imitates band-limited muscle activity whose spatial pattern and onset depend on the movement; two thirds rest.
     """
     from tasks.generators.ninapro import write
 
-    if size:
-        raise DataError(root, f"the arguments {sorted(size)}", "samples only", "Leave them out.")
     write({name: root / file.path for name, file in FILES.items()}, samples=samples)
 
 
@@ -75,28 +73,8 @@ TASK = Task(
     splits={"train": 2_638, "val": 659, "test": 659},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "adam",
-        "trainer.lr": 1e-4,
-        "trainer.weight_decay": 1e-5,
-        "trainer.batch_size": 32,
-        "trainer.epochs": 60,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 60,
-        "trainer.clip": 1.0,
-        "trainer.eval_batch_size": 1000,
-        "stage1.epochs": 100,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 6,
-        "trainer.lr": 5e-4,
-        "trainer.eval_batch_size": 128,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 32,
-    },
+    recipe=published(opt="adam", lr=1e-4, wd=1e-5, batch=32, epochs=60, warmup=5, decay=60, clip=1.0, emb_epochs=100),
+    quick=quick(lr=5e-4, epochs=6, warmup=0.5, eval_batch=128, emb_epochs=2, emb_samples=32),
     sizes={"published": {"samples": 3_297}, "quick": {"samples": 1_200}, "tiny": {"samples": 80}},
     read=read,
     generate=generate,

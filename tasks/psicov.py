@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 _GET = (
     "protein.zip (1.1 GB) in the NAS-Bench-360 folder on Google Drive, id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw, unzipped"
@@ -28,7 +29,7 @@ def read(request: Request) -> Data:
 
     nb360.check_options(request)
     names, tests = (read_list(request.root, FILES[n]) for n in ("deepcov", "psicov"))
-    rows = nb360.limited(nb360.first_rows(len(names), nb360.held_out(len(names), 100, 3456)), request)
+    rows = nb360.training_rows(request, len(names), val=100, total=3456, choose=nb360.first_rows)
     folder, window = find(request.root, FILES["deepcov"]).parent, window_of(request.root, FILES["deepcov"])
     paper = request.protocol == "paper"
     parts = {name: Proteins(folder, tuple(names[i] for i in r), window) for name, r in rows.items()}
@@ -70,30 +71,10 @@ TASK = Task(
     splits={"train": 3_356, "val": 100, "test": 150},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "adam",
-        "trainer.lr": 5e-6,
-        "trainer.weight_decay": 1e-5,
-        "trainer.batch_size": 1,
-        "trainer.accumulation": 32,
-        "trainer.epochs": 10,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 100,
-        "trainer.eval_batch_size": 1,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 64,
-    },
-    quick={
-        "trainer.lr": 5e-4,
-        "trainer.accumulation": 1,
-        "trainer.batch_size": 4,
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 6,
-        "trainer.eval_batch_size": 8,
-        "stage1.epochs": 1,
-        "stage1.max_samples": 8,
-    },
+    recipe=published(
+        opt="adam", lr=5e-6, wd=1e-5, batch=1, accum=32, epochs=10, warmup=5, decay=100, eval_batch=1, emb_samples=64
+    ),
+    quick=quick(lr=5e-4, batch=4, accum=1, epochs=6, warmup=0.5, eval_batch=8, emb_epochs=1, emb_samples=8),
     sizes={
         "published": {"samples": 3_456, "longest": 400, "window": 512},
         "quick": {"samples": 120, "longest": 80, "window": 96},

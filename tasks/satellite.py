@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.contract import Data, DataError, File, Request, Task
+from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 _GET = "satellite folder of NAS-Bench-360 on Google Drive, folder id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw"
 FILES = {part: File(path=f"satellite/satellite_{part}.npy", get=_GET) for part in ("train", "test")}
@@ -25,32 +26,28 @@ def read(request: Request) -> Data:
     from tasks.files.pickles import load_npy_object
 
     nb360.check_options(request)
-    x, y = {}, {}
+    parts = {}
     for part, file in FILES.items():
         path = find(request.root, file)
         table = load_npy_object(path, cure=nb360.AGAIN)
-        values = nb360.array(path, "data", nb360.member(path, table, "data"), (None, 46)).astype(np.float32)
-        y[part] = nb360.labels(path, "label", nb360.member(path, table, "label"), len(values), CLASSES, first=1)
+        values = nb360.entry(path, table, "data", (None, 46)).astype(np.float32)
+        labels = nb360.labels(path, "label", nb360.member(path, table, "label"), len(values), CLASSES, first=1)
         if request.protocol == "strict":
             spread = values.std(1, keepdims=True)
             values = (values - values.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        x[part] = values[:, None]
-    n = len(x["train"])
-    rows = nb360.limited(nb360.seeded_rows(n, nb360.held_out(n, 100_000, 900_000)), request)
-    parts = nb360.array_parts(x["train"], y["train"], rows, x["test"], y["test"])
-    notes = {"series_z_scored": request.protocol == "strict"}
-    return nb360.assemble(request, POLICY, rows, parts, (1, 46), (CLASSES,), notes)
+        parts[part] = values[:, None], labels
+    n, notes = len(parts["train"][0]), {"series_z_scored": request.protocol == "strict"}
+    rows = nb360.training_rows(request, n, val=100_000, total=900_000, choose=nb360.seeded_rows)
+    return nb360.in_memory(request, POLICY, rows, parts["train"], parts["test"], (CLASSES,), notes=notes)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
+def generate(root: Path, *, samples: int) -> None:
     """Harmonic vegetation curves with class-dependent seasons, in the layout of the two official files.
 
     Imitates one vegetation index at 46 dates of a year with cloud dips; not real land cover.
     """
     from tasks.generators.satellite import write
 
-    if size:
-        raise DataError(root, f"the arguments {sorted(size)}", "samples only", "Leave them out.")
     write({part: root / file.path for part, file in FILES.items()}, samples=samples)
 
 
@@ -70,31 +67,8 @@ TASK = Task(
     splits={"train": 800_000, "val": 100_000, "test": 100_000},
     split_policy=POLICY,
     files=tuple(FILES.values()),
-    recipe={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 3e-5,
-        "trainer.weight_decay": 3e-6,
-        "trainer.batch_size": 16,
-        "trainer.accumulation": 4,
-        "trainer.epochs": 60,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 60,
-        "trainer.eval_batch_size": 1000,
-        "model.target_seq_len": 512,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.lr": 3e-4,
-        "trainer.accumulation": 1,
-        "trainer.epochs": 2,
-        "trainer.warmup_epochs": 0.2,
-        "trainer.decay_epochs": 2,
-        "trainer.eval_batch_size": 128,
-        "model.target_seq_len": 23,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 16,
-    },
+    recipe=published(opt="adamw", lr=3e-5, wd=3e-6, batch=16, accum=4, epochs=60, warmup=5, decay=60, seq=512),
+    quick=quick(lr=3e-4, accum=1, epochs=2, warmup=0.2, seq=23, eval_batch=128, emb_epochs=2, emb_samples=16),
     sizes={"published": {"samples": 900_000}, "quick": {"samples": 1_500}, "tiny": {"samples": 90}},
     read=read,
     generate=generate,

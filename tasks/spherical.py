@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
+from tasks.recipe import published, quick
 
 FILE = File(
     path="spherical/s2_cifar100.gz",
@@ -27,18 +28,17 @@ def read(request: Request) -> Data:
     nb360.check_options(request)
     path = find(request.root, FILE)
     table = load_pickle(path, gz=True, cure=nb360.AGAIN)
-    images, labels = {}, {}
+    parts = {}
     for part in ("train", "test"):
         content = nb360.member(path, table, part)
         x = nb360.array(path, f"{part} images", nb360.member(path, content, "images"), (None, 3, 60, 60), "u")
-        images[part] = x.astype(np.uint8, copy=False)
-        labels[part] = nb360.labels(path, f"{part} label", nb360.member(path, content, "labels"), len(x), 100)
-    n = len(images["train"])
-    rows = nb360.limited(nb360.last_rows(n, nb360.held_out(n, 10_000, 50_000)), request)
-    classes = int(max(labels["train"].max(), labels["test"].max())) + 1
-    scale = (np.float32(0), np.float32(255))
-    parts = nb360.array_parts(images["train"], labels["train"], rows, images["test"], labels["test"], scale=scale)
-    return nb360.assemble(request, POLICY, rows, parts, (3, 60, 60), (classes,))
+        y = nb360.labels(path, f"{part} label", nb360.member(path, content, "labels"), len(x), 100)
+        parts[part] = x.astype(np.uint8, copy=False), y
+    training, test = parts["train"], parts["test"]
+    rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000)
+    classes = int(max(training[1].max(), test[1].max())) + 1
+    scale = (np.array(0, np.float32), np.array(255, np.float32))
+    return nb360.in_memory(request, POLICY, rows, training, test, (classes,), scale=scale)
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
@@ -67,30 +67,8 @@ TASK = Task(
     splits={"train": 40_000, "val": 10_000, "test": 10_000},
     split_policy=POLICY,
     files=(FILE,),
-    recipe={
-        "trainer.optimizer": "adamw",
-        "trainer.lr": 1e-4,
-        "trainer.weight_decay": 0.1,
-        "trainer.batch_size": 32,
-        "trainer.accumulation": 4,
-        "trainer.epochs": 60,
-        "trainer.warmup_epochs": 5,
-        "trainer.decay_epochs": 60,
-        "trainer.eval_batch_size": 1000,
-        "stage1.epochs": 60,
-        "stage1.max_samples": 128,
-    },
-    quick={
-        "trainer.lr": 5e-4,
-        "trainer.weight_decay": 0.05,
-        "trainer.accumulation": 1,
-        "trainer.epochs": 6,
-        "trainer.warmup_epochs": 0.5,
-        "trainer.decay_epochs": 6,
-        "trainer.eval_batch_size": 128,
-        "stage1.epochs": 2,
-        "stage1.max_samples": 32,
-    },
+    recipe=published(opt="adamw", lr=1e-4, wd=0.1, batch=32, accum=4, epochs=60, warmup=5, decay=60),
+    quick=quick(lr=5e-4, wd=0.05, accum=1, epochs=6, warmup=0.5, eval_batch=128, emb_epochs=2, emb_samples=32),
     sizes={
         "published": {"samples": 50_000, "chunk": 500, "rotation_percent": 100},
         "quick": {"samples": 1_800, "chunk": 20, "rotation_percent": 10},

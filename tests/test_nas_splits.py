@@ -65,7 +65,8 @@ def deepsea(root, monkeypatch):
 
 
 def darcy_nb360(root, monkeypatch):
-    """The true shape in a sparse MATLAB 7.3 file: 1.4 GB each, nothing of it on disk."""
+    """The true shape in a sparse MATLAB 7.3 file: 1.4 GB each, nothing of it on disk, which a reader would refuse."""
+    monkeypatch.setattr("tasks.files.darcy_mat.check_stored", lambda path, name, array: array)
     for number in (1, 2):
         path = root / f"darcy/piececonst_r421_N1024_smooth{number}.mat"
         path.unlink()

@@ -11,16 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
+import soundfile
 
 from tasks.contract import DataError
 from tasks.files.nb360 import AGAIN
 from tasks.files.pickles import open_checked
 
-try:
-    import soundfile
-except (ImportError, OSError):  # OSError: the package is there, libsndfile is not
-    soundfile = None
-AUDIO_LIBRARY = "scipy.io.wavfile" if soundfile is None else f"soundfile {soundfile.__version__}"
+AUDIO_LIBRARY = f"soundfile {soundfile.__version__}"
 """What decodes wav files here."""
 
 RATE = 22_050
@@ -43,14 +40,8 @@ def read_wav(path: Path, rate: int = RATE) -> np.ndarray:
     if have < whole < 2**32:
         raise DataError(path, f"a truncated file, {have:,} of {whole:,} bytes", expected, AGAIN)
     try:
-        if soundfile is not None:
-            samples, found = soundfile.read(path, dtype="float32")
-        else:
-            from scipy.io import wavfile
-
-            found, raw = wavfile.read(path)
-            samples = raw.astype(np.float32) / (np.iinfo(raw.dtype).max + 1 if raw.dtype.kind == "i" else 1)
-    except (RuntimeError, ValueError, OSError, EOFError) as error:
+        samples, found = soundfile.read(path, dtype="float32")
+    except (RuntimeError, ValueError, OSError) as error:
         raise DataError(path, f"no readable sound ({error})", expected, AGAIN) from error
     if found != rate or samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         shape = f"{samples.shape} at {found} Hz" + ("" if np.isfinite(samples).all() else ", not finite")

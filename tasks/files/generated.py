@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tasks.contract import DataError, Origin
 from tasks.files.atomic import replacing_quickly, sync, write_quickly
@@ -44,6 +44,13 @@ def writing(path: Path, *, task: str, samples: int, size: Mapping[str, Any]) -> 
     except OSError as error:
         raise DataError(path, f"it cannot be written ({error})", "a writable folder with enough space",
                         "Choose another folder with --data-dir, or free some space.") from error  # fmt: skip
+
+
+@contextmanager
+def opened(path: Path, *, task: str, samples: int, size: Mapping[str, Any]) -> Iterator[IO[bytes]]:
+    """`writing`, with the temporary file open for bytes."""
+    with writing(path, task=task, samples=samples, size=size) as temporary, temporary.open("wb") as stream:
+        yield stream
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

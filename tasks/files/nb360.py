@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,9 @@ def labels(path: Path, name: str, value: Any, count: int, classes: int, first: i
     return out.astype(np.int64) - first
 
 
-def held_out(n: int, published_val: int, published_total: int) -> int:
-    """Validation samples of `n` training ones: the published number, in proportion where the file is smaller."""
-    return min(n - 1, max(1, round(n * published_val / published_total))) if n > 1 else 0
+def entry(path: Path, table: Any, key: str, shape: tuple[int | None, ...], kinds: str = "fiu") -> np.ndarray:
+    """`member`, checked as by `array`."""
+    return array(path, key, member(path, table, key), shape, kinds)
 
 
 def last_rows(n: int, val: int) -> dict[str, np.ndarray]:
@@ -117,6 +117,15 @@ def seeded_rows(n: int, val: int) -> dict[str, np.ndarray]:
     """Policy `seeded`: `val` samples drawn with the benchmark's fixed seed validate, both parts in file order."""
     chosen = np.sort(np.random.default_rng(VALIDATION_SEED).choice(n, val, replace=False))
     return {"train": np.setdiff1d(np.arange(n), chosen), "val": chosen}
+
+
+def training_rows(
+    request: Request, n: int, val: int, total: int, choose: Callable[[int, int], dict[str, np.ndarray]] = last_rows
+) -> dict[str, np.ndarray]:
+    """The rows that `request` asks for of `n` training samples: of `total` published ones `val` validate, of fewer in
+    proportion; `choose` is the policy."""
+    held_out = min(n - 1, max(1, round(n * val / total))) if n > 1 else 0
+    return limited(choose(n, held_out), request)
 
 
 def limited(rows: dict[str, np.ndarray], request: Request) -> dict[str, np.ndarray]:
@@ -161,12 +170,24 @@ def assemble(
     return Data(*splits, input_shape, output_shape, decode, all_notes, members or {})
 
 
-def array_parts(
-    x: np.ndarray, y: np.ndarray, rows: Mapping[str, np.ndarray], x_test: np.ndarray, y_test: np.ndarray, **how: Any
-) -> dict[str, Split]:
-    """In-memory splits: `rows` of (x, y), and the test arrays. `augment` of `how` goes to training only."""
-    augment = how.pop("augment", None)
-    parts: dict[str, Split] = {name: ArraySplit(take(x, r), take(y, r), **how) for name, r in rows.items()}
-    parts["train"] = ArraySplit(take(x, rows["train"]), take(y, rows["train"]), augment=augment, **how)
-    parts["test"] = ArraySplit(x_test, y_test, **how)
-    return parts
+def in_memory(
+    request: Request,
+    policy: str,
+    rows: Mapping[str, np.ndarray],
+    training: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    output_shape: tuple[int, ...],
+    *,
+    notes: Mapping[str, Any] | None = None,
+    decode: tuple[np.ndarray, np.ndarray] | None = None,
+    scale: tuple[np.ndarray, np.ndarray] | None = None,
+    augment: Callable[..., Any] | None = None,
+) -> Data:
+    """`Data` of (x, y) in memory: `rows` of `training`, all of `test`. `augment` goes to training only."""
+    x, y = training
+    parts: dict[str, Split] = {
+        name: ArraySplit(take(x, r), take(y, r), scale=scale, augment=augment if name == "train" else None)
+        for name, r in rows.items()
+    }
+    parts["test"] = ArraySplit(*test, scale=scale)
+    return assemble(request, policy, rows, parts, x.shape[1:], output_shape, notes, decode)

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.contract import Batch, DataError, File
 from tasks.files.generated import read_mark
 from tasks.files.locate import find, permission_said
-from tasks.files.nb360 import AGAIN, array, as_array, member
+from tasks.files.nb360 import AGAIN, as_array, entry, member
 from tasks.files.pickles import load_npy, load_pickle
 
 PAD = 5
@@ -60,10 +60,10 @@ def channels(path: Path) -> np.ndarray:
     if not isinstance(sequence, str | bytes | list | tuple):
         raise DataError(path, f"seq is a {type(sequence).__name__}", "a sequence of residues", AGAIN)
     length = len(sequence)
-    ss = array(path, "ss", member(path, table, "ss"), (3, length))
-    pssm = array(path, "pssm", member(path, table, "pssm"), (length, 22))
-    single = [array(path, n, member(path, table, n), (length,)) for n in ("sa", "entropy")]
-    pairs = [array(path, n, member(path, table, n), (length, length)) for n in PAIRS]
+    ss = entry(path, table, "ss", (3, length))
+    pssm = entry(path, table, "pssm", (length, 22))
+    single = [entry(path, table, n, (length,)) for n in ("sa", "entropy")]
+    pairs = [entry(path, table, n, (length, length)) for n in PAIRS]
     lines = np.concatenate([ss, pssm.T, np.stack(single)]).astype(np.float32)
     out = np.empty((2 * len(lines) + len(PAIRS), length, length), np.float32)
     out[0 : 2 * len(lines) : 2] = lines[:, None, :]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 WIDTH, SHAPES, HUES = 32, 10, 10
@@ -63,8 +63,5 @@ def write(paths: Mapping[str, Path], *, samples: int) -> None:
             b"fine_labels": labels,
             b"coarse_labels": [label // 5 for label in labels],
         }
-        with (
-            writing(paths[part], task="cifar100", samples=samples, size={}) as temporary,
-            temporary.open("wb") as f,
-        ):
+        with opened(paths[part], task="cifar100", samples=samples, size={}) as f:
             pickle.dump(table, f, protocol=4)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 FIELD = "10760/2"
@@ -65,8 +65,5 @@ def write(folder: Path, *, samples: int, width: int = 256) -> None:
             listed.append((place / f"{i + 1:05d}_0.npy").relative_to(folder).as_posix())
             levels.append(sky)
         np.save(place / "sky.npy", np.array(levels))
-        with (
-            writing(folder / f"{part}_dirs.npy", task="cosmic", samples=samples, size={"width": width}) as temporary,
-            temporary.open("wb") as f,
-        ):
+        with opened(folder / f"{part}_dirs.npy", task="cosmic", samples=samples, size={"width": width}) as f:
             np.save(f, np.array(listed))

@@ -17,7 +17,7 @@ from scipy.fft import idctn
 from scipy.io import savemat
 from scipy.sparse.linalg import spsolve
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 HEADER = b"MATLAB 5.0 MAT-file, written by this project"
@@ -73,10 +73,7 @@ def write(paths: Mapping[str, Path], *, samples: int, grid: int = 421) -> None:
     """`samples` pairs in the training file and a tenth as many in the test file (MATLAB version 5)."""
     for part, count in {"train": samples, "test": max(4, samples // 10)}.items():
         table = pairs(f"darcy_nb360/{part}", count, grid)
-        with (
-            writing(paths[part], task="darcy_nb360", samples=samples, size={"grid": grid}) as temporary,
-            temporary.open("wb") as f,
-        ):
+        with opened(paths[part], task="darcy_nb360", samples=samples, size={"grid": grid}) as f:
             savemat(f, table)
             # scipy writes the time into the file's first 116 bytes of text, and equal content must be equal bytes.
             f.seek(0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 LENGTH, LABELS, MOTIF = 1000, 36, 12
@@ -43,5 +43,5 @@ def write(path: Path, *, samples: int) -> None:
     for part, count in counts.items():
         made = [sequence("deepsea" if part == "train" else f"deepsea/{part}", i, known) for i in range(count)]
         arrays[f"x_{part}"], arrays[f"y_{part}"] = (np.stack(column) for column in zip(*made, strict=True))
-    with writing(path, task="deepsea", samples=samples, size={}) as temporary, temporary.open("wb") as f:
+    with opened(path, task="deepsea", samples=samples, size={}) as f:
         np.savez_compressed(f, **arrays)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 RATE = 300
@@ -78,10 +78,9 @@ def record(i: int, length: int) -> tuple[np.ndarray, str]:
 
 def write(path: Path, *, samples: int, length: int = 9000) -> None:
     """`samples` recordings of about `length` samples as the pickle {"data": object array, "label": list}."""
-    with writing(path, task="ecg", samples=samples, size={"length": length}) as temporary:
-        data, labels = np.empty(samples, object), []
-        for i in range(samples):
-            data[i], label = record(i, length)
-            labels.append(label)
-        with temporary.open("wb") as f:
-            pickle.dump({"data": data, "label": labels}, f, protocol=4)
+    made = [record(i, length) for i in range(samples)]
+    data = np.empty(samples, object)
+    for i, (signal, _) in enumerate(made):
+        data[i] = signal
+    with opened(path, task="ecg", samples=samples, size={"length": length}) as f:
+        pickle.dump({"data": data, "label": [label for _, label in made]}, f, protocol=4)

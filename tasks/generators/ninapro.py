@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 STEPS, ELECTRODES, CLASSES = 52, 16, 18
@@ -51,8 +51,5 @@ def write(paths: Mapping[str, Path], *, samples: int) -> None:
         made = [window(f"ninapro/{part}", i) for i in range(count)]
         arrays = {"ninapro": np.stack([w for w, _ in made]), "label": np.array([c for _, c in made], np.int8)}
         for kind, values in arrays.items():
-            with (
-                writing(paths[f"{kind}_{part}"], task="ninapro", samples=samples, size={}) as temporary,
-                temporary.open("wb") as f,
-            ):
+            with opened(paths[f"{kind}_{part}"], task="ninapro", samples=samples, size={}) as f:
                 np.save(f, values)

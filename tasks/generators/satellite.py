@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 DATES, CLASSES = 46, 24
@@ -54,8 +54,5 @@ def write(paths: Mapping[str, Path], *, samples: int) -> None:
     """`samples` training series, a ninth as many test series, each file a pickled dict in a 0-d object array."""
     for part, count in {"train": samples, "test": max(1, samples // 9)}.items():
         table = np.array(series("satellite" if part == "train" else "satellite/test", count), object)
-        with (
-            writing(paths[part], task="satellite", samples=samples, size={}) as temporary,
-            temporary.open("wb") as f,
-        ):
+        with opened(paths[part], task="satellite", samples=samples, size={}) as f:
             np.save(f, table, allow_pickle=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from tasks.files.generated import writing
+from tasks.files.generated import opened
 from tasks.generators.seeds import sample_rng
 
 BANDWIDTH = 30
@@ -107,11 +107,13 @@ def write(path: Path, *, samples: int, chunk: int = 500, rotation_percent: int =
     """
     size = {"chunk": chunk, "rotation_percent": rotation_percent}
     noise = rotation_percent / 100
-    with writing(path, task="spherical", samples=samples, size=size) as temporary:
-        parts = {
-            "train": sphere_digits("spherical", samples, chunk, noise, held_out=False),
-            "test": sphere_digits("spherical/test", max(1, samples // 5), chunk, noise, held_out=True),
-        }
-        # No name and no time in the header: the same arguments give the same bytes, and so the same fingerprint.
-        with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as stream:
-            pickle.dump(parts, stream, protocol=4)  # type: ignore[arg-type]
+    parts = {
+        "train": sphere_digits("spherical", samples, chunk, noise, held_out=False),
+        "test": sphere_digits("spherical/test", max(1, samples // 5), chunk, noise, held_out=True),
+    }
+    # No name and no time in the header: the same arguments give the same bytes, and so the same fingerprint.
+    with (
+        opened(path, task="spherical", samples=samples, size=size) as raw,
+        gzip.GzipFile("", "wb", 1, raw, mtime=0) as stream,
+    ):
+        pickle.dump(parts, stream, protocol=4)  # type: ignore[arg-type]

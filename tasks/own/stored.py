@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.contract import Data, DataError, File, Kind, Request, Task
 from tasks.files.regular import NOTE, read_linked
+from tasks.recipe import Recipe, columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,22 +135,13 @@ def task_of(facts: Mapping[str, Any]) -> Task:
     )
 
 
-def _recipe(train: int, steps: int, most_epochs: int, lr: float) -> dict[str, Any]:
+def _recipe(train: int, steps: int, most_epochs: int, lr: float) -> Recipe:
     """AdamW for about `steps` steps, 3 to `most_epochs` epochs, a twelfth of them warm-up."""
     epochs = max(3, min(most_epochs, round(steps * BATCH / train)))
-    return {
-        "trainer.optimizer": "adamw",
-        "trainer.lr": lr,
-        "trainer.weight_decay": 0.01,
-        "trainer.batch_size": BATCH,
-        "trainer.epochs": epochs,
-        "trainer.warmup_epochs": epochs / 12,
-        "trainer.decay_epochs": epochs,
-        "trainer.clip": 1.0,
-        "model.target_seq_len": TOKENS,
-        "stage1.epochs": max(1, epochs // 4),
-        "stage1.max_samples": 64,
-    }
+    return columns(
+        opt="adamw", lr=lr, wd=0.01, batch=BATCH, epochs=epochs, warmup=epochs / 12, decay=epochs, clip=1.0, seq=TOKENS,
+        emb_epochs=max(1, epochs // 4), emb_samples=64,
+    )  # fmt: skip
 
 
 def read(request: Request, file: File, facts: Mapping[str, Any]) -> Data:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.contract import ArraySplit, Data, DataError, File, Request, Task
+from tasks.recipe import columns, quick
 
 FILE = File(path="chirp/chirps.npz", get="made by this task's own generator; there is no official file")
 LENGTH, CLASSES = 128, 3
@@ -34,7 +35,7 @@ def generate(root: Path, *, samples: int) -> None:
     """Sample i depends on i alone, so that more samples never change the first ones."""
     import numpy as np
 
-    from tasks.files.generated import writing
+    from tasks.files.generated import opened
 
     t = np.linspace(0, 1, LENGTH)
     x, y = np.empty((samples, 1, LENGTH), np.float32), np.empty(samples, np.int64)
@@ -44,7 +45,7 @@ def generate(root: Path, *, samples: int) -> None:
         sweep = (rng.uniform(6, 9), -rng.uniform(6, 9), 0)[y[i]]
         phase = 2 * np.pi * (10 * t + sweep * t**2 / 2 + rng.random())
         x[i, 0] = np.sin(phase) + rng.normal(0, 0.5, LENGTH)
-    with writing(root / FILE.path, task="chirp", samples=samples, size={}) as path, path.open("wb") as handle:
+    with opened(root / FILE.path, task="chirp", samples=samples, size={}) as handle:
         np.savez(handle, x=x, y=y)
 
 
@@ -63,8 +64,8 @@ TASK = Task(
     splits={"train": 800, "val": 100, "test": 100},
     split_policy="the first tenth is test, the next tenth validation",
     files=(FILE,),
-    recipe={"trainer.lr": 3e-4, "trainer.batch_size": 32, "trainer.epochs": 20, "model.target_seq_len": 32},
-    quick={"trainer.epochs": 4},
+    recipe=columns(opt="adamw", lr=3e-4, batch=32, epochs=20, seq=32),
+    quick=quick(epochs=4),
     sizes={"published": {"samples": 1000}, "quick": {"samples": 300}, "tiny": {"samples": 60}},
     read=read,
     generate=generate,
