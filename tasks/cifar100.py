@@ -36,7 +36,7 @@ def read(request: Request) -> Data:
     from tasks.files import nb360
     from tasks.files.augment import image_augmentation
 
-    nb360.check_options(request)
+    request.check_options()
     training, test = (_read_part(request, part) for part in ("train", "test"))
     rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000)
     mean, std = (255 * np.array(v, np.float32).reshape(3, 1, 1) for v in (MEAN, STD))

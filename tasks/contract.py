@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Kind = Literal["classes", "multilabel", "dense"]
 Origin = Literal["official", "generated"]
 Protocol_ = Literal["strict", "paper"]
+OPTIONS = ("allow_stale",)
+"""Switches of readers that exist."""
 
 
 class DataError(Exception):
@@ -143,9 +145,15 @@ class Request:
     limit: int | None = None
     """At most this many training samples (the first of the training split), for learning-curve studies."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Switches such as `allow_stale`; a reader refuses names that it does not know."""
+    """Switches such as `allow_stale`; a reader begins with `check_options`."""
     cache: Path | None = None
     """Folder for decimated or precomputed copies; None: nothing is cached."""
+
+    def check_options(self) -> None:
+        """ValueError for a switch that does not exist."""
+        unknown = sorted(set(self.options) - set(OPTIONS))
+        if unknown:
+            raise ValueError(f"unknown reader option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
 
 
 @dataclass(frozen=True)

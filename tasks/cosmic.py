@@ -31,7 +31,7 @@ def read(request: Request) -> Data:
     from tasks.files.cosmic import listed, read_images
     from tasks.files.locate import find
 
-    nb360.check_options(request)
+    request.check_options()
     images = {part: listed(request.root, file) for part, file in FILES.items()}
     train, test = read_images(images["train"]), read_images(images["test"])
     rows = nb360.training_rows(request, len(train), val=483, total=4830)

@@ -25,7 +25,7 @@ def read(request: Request) -> Data:
     from tasks.files import nb360
     from tasks.files.darcy_mat import normaliser, read_pairs, with_grid
 
-    nb360.check_options(request)
+    request.check_options()
     a, u = read_pairs(request, FILES["train"], 1000)
     a_test, u_test = read_pairs(request, FILES["test"], 100)
     rows = nb360.training_rows(request, len(a), val=100, total=1000)

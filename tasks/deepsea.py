@@ -23,7 +23,7 @@ def read(request: Request) -> Data:
     from tasks.files.locate import find
     from tasks.files.npz import read_binary, transpose_rows
 
-    nb360.check_options(request)
+    request.check_options()
     path = find(request.root, FILE)
     x, y = {}, {}
     for part in ("train", "val", "test"):

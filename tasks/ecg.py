@@ -12,6 +12,10 @@ FILE = File(
     get="the NAS-Bench-360 folder on Google Drive, file id 1j7Yk0-W9uonQiyyG2B9ZAw5jjZA-UeMS",
 )
 POLICY = "records by scikit-learn's train_test_split(random_state=0): 80 % train, 10 % validation, 10 % test"
+QUICK = quick(
+    opt="adamw", lr=3e-4, wd=0.01, batch=20, accum=1, epochs=4, warmup=0.5, seq=25,
+    eval_batch=64, emb_epochs=1, emb_samples=32,
+)  # fmt: skip
 
 
 def read(request: Request) -> Data:
@@ -22,9 +26,9 @@ def read(request: Request) -> Data:
     """
     from tasks.files.ecg import read_records, split_records, windows
     from tasks.files.locate import find
-    from tasks.files.nb360 import assemble, check_options
+    from tasks.files.nb360 import assemble
 
-    check_options(request)
+    request.check_options()
     path = find(request.root, FILE)
     signals, labels = read_records(path)
     rows = split_records(len(signals), validation=request.protocol == "strict")
@@ -64,19 +68,7 @@ TASK = Task(
     recipe=published(
         opt="sgd", lr=1e-6, wd=0.1, momentum=0.99, batch=4, accum=16, epochs=15, warmup=5, decay=200, seq=64
     ),
-    quick=quick(
-        opt="adamw",
-        lr=3e-4,
-        wd=0.01,
-        batch=20,
-        accum=1,
-        epochs=4,
-        warmup=0.5,
-        seq=25,
-        eval_batch=64,
-        emb_epochs=1,
-        emb_samples=32,
-    ),
+    quick=QUICK,
     sizes={
         "published": {"samples": 8_528, "length": 9_000},
         "quick": {"samples": 400, "length": 1_100},

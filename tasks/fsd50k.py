@@ -27,7 +27,7 @@ def read(request: Request) -> Data:
     from tasks.files.fsd50k import Chunks, Clips, noise_files, read_labels, read_manifest
     from tasks.files.locate import find
 
-    nb360.check_options(request)
+    request.check_options()
     paper = request.protocol == "paper"
     label_map = read_labels(find(request.root, FILES["lbl_map.json"]))
     tables = {
@@ -38,8 +38,7 @@ def read(request: Request) -> Data:
     train = Clips.of(tables["train"], frames, fixed=paper).first(request.limit)
     parts: dict[str, Clips | Chunks] = {"train": train}
     parts |= {p: Chunks(tables[p], frames) for p in ("val", "test") if not (paper and p == "val")}
-    for part in parts.values():
-        part.check_first()
+    nb360.read_first(parts)
     rows = {part: nb360.last_rows(len(split), 0)["train"] for part, split in parts.items()}
     notes = {
         "audio_library": AUDIO_LIBRARY,

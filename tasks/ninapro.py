@@ -34,7 +34,7 @@ def read(request: Request) -> Data:
     from tasks.files.locate import find
     from tasks.files.pickles import load_npy
 
-    nb360.check_options(request)
+    request.check_options()
     x, y = {}, {}
     for part in ("train", "val", "test"):
         path = find(request.root, FILES[f"ninapro_{part}"])

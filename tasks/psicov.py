@@ -27,7 +27,7 @@ def read(request: Request) -> Data:
     from tasks.files.locate import find
     from tasks.files.psicov import Proteins, locate, read_list, window_of
 
-    nb360.check_options(request)
+    request.check_options()
     names, tests = (read_list(request.root, FILES[n]) for n in ("deepcov", "psicov"))
     rows = nb360.training_rows(request, len(names), val=100, total=3456, choose=nb360.first_rows)
     folder, window = find(request.root, FILES["deepcov"]).parent, window_of(request.root, FILES["deepcov"])
@@ -37,8 +37,7 @@ def read(request: Request) -> Data:
     parts["test"] = Proteins(folder, tests, window)
     if paper:
         parts = {name: replace(part, unknown=0.0) for name, part in parts.items()}
-    for part in parts.values():
-        part.check_first()
+    nb360.read_first(parts)
     everyone = [locate(folder, kind, name) for name in (*names, *tests) for kind in ("features", "distance")]
     notes = {"window": window, "padding_in_training_loss": paper}
     shapes, members = ((57, window, window), (1, window, window)), nb360.below(folder, everyone)

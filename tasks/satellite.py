@@ -25,7 +25,7 @@ def read(request: Request) -> Data:
     from tasks.files.locate import find
     from tasks.files.pickles import load_npy_object
 
-    nb360.check_options(request)
+    request.check_options()
     parts = {}
     for part, file in FILES.items():
         path = find(request.root, file)

@@ -25,7 +25,7 @@ def read(request: Request) -> Data:
     from tasks.files.locate import find
     from tasks.files.pickles import load_pickle
 
-    nb360.check_options(request)
+    request.check_options()
     path = find(request.root, FILE)
     table = load_pickle(path, gz=True, cure=nb360.AGAIN)
     parts = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,24 @@ from tasks import source
 from tasks.files.arrays import LARGEST_DATA, read_arrays
 from tasks.files.atomic import replacing_quickly
 from tasks.files.fingerprint import fingerprint
+
+
+def cached(
+    path: Path, folder: Path | None, reader: str, choices: object, names: Iterable[str],
+    make: Callable[[], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The arrays `names` that `make` reads from `path`, made once and kept in `folder` (None: nothing is kept).
+
+    `reader` and `choices` as in `copy_of`.
+    """
+    if folder is None:
+        return make()
+    copy = copy_of(path, folder, reader, choices)
+    kept = read_copy(copy, names)
+    if kept is None:
+        kept = make()
+        keep_copy(copy, kept)
+    return kept
 
 
 def copy_of(path: Path, folder: Path, reader: str, choices: object) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.contract import DataError, File, Request
-from tasks.files.copies import copy_of, keep_copy, read_copy
+from tasks.files.copies import cached
 from tasks.files.hdf5 import MOST_PACKED, check_stored, member, open_h5
 from tasks.files.locate import find
 from tasks.files.nb360 import AGAIN, array
@@ -60,19 +60,16 @@ def read_pairs(request: Request, file: File, most: int) -> tuple[np.ndarray, np.
 
     A full-size file is 1.6 GB; with `request.cache` the decimated copy is kept and read from then on.
     """
-    path = find(request.root, file)
-    copy = None
-    if request.cache is not None:
-        copy = copy_of(path, request.cache, __name__, most)
-        kept = read_copy(copy, ("coeff", "sol"))
-        if kept is not None:
-            return kept["coeff"], kept["sol"]
-    fields = [_decimated(path, name, most) for name in ("coeff", "sol")]
-    if fields[0].shape != fields[1].shape:
-        raise DataError(path, f"coeff of shape {fields[0].shape} and sol of shape {fields[1].shape}", _EXPECTED, AGAIN)
-    if copy is not None:
-        keep_copy(copy, {"coeff": fields[0], "sol": fields[1]})
-    return fields[0], fields[1]
+    path, names = find(request.root, file), ("coeff", "sol")
+
+    def make() -> dict[str, np.ndarray]:
+        return {name: _decimated(path, name, most) for name in names}
+
+    fields = cached(path, request.cache, __name__, most, names, make)
+    coeff, sol = fields["coeff"], fields["sol"]
+    if coeff.shape != sol.shape:
+        raise DataError(path, f"coeff of shape {coeff.shape} and sol of shape {sol.shape}", _EXPECTED, AGAIN)
+    return coeff, sol
 
 
 def _decimated(path: Path, name: str, most: int) -> np.ndarray:

@@ -142,10 +142,6 @@ class Chunks:
     def __len__(self) -> int:
         return len(self.table.files)
 
-    def check_first(self) -> None:
-        """Reads one chunk, so that wrong files are known before training; the others follow on demand."""
-        self.batch(np.arange(1), None)
-
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 1, 96, frames), y (B, K) float32, `clip` (B,). Never augmented."""
         x = framed(log_mel(self.table.waves(index)), self.frames)
@@ -188,10 +184,6 @@ class Clips:
     def first(self, limit: int | None) -> Clips:
         """The first `limit` clips; all, with None."""
         return replace(self, first_row=self.first_row[:limit], count=self.count[:limit])
-
-    def check_first(self) -> None:
-        """Reads one chunk, so that wrong files are known before training; the others follow on demand."""
-        self.batch(np.arange(1), None)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 1, 96, frames), y (B, K). With `rng` a random chunk, augmented; with None each clip's first chunk."""

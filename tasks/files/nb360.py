@@ -11,17 +11,8 @@ import numpy as np
 from tasks.contract import ArraySplit, Data, DataError, Request, Split
 from tasks.files.splits import VALIDATION_SEED, indices_hash
 
-OPTIONS = ("allow_stale",)
-"""Reader options that exist; none changes how these files are read."""
 AGAIN = "Delete the file and get it again (`bench data fetch`), or make a stand-in with `bench data generate`."
 KINDS = {"f": "floats", "u": "unsigned integers", "i": "integers", "b": "booleans", "O": "objects", "U": "text"}
-
-
-def check_options(request: Request) -> None:
-    """ValueError for a reader option that does not exist."""
-    unknown = sorted(set(request.options) - set(OPTIONS))
-    if unknown:
-        raise ValueError(f"unknown reader option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
 
 
 def shape_text(shape: tuple[int | None, ...]) -> str:
@@ -133,6 +124,12 @@ def limited(rows: dict[str, np.ndarray], request: Request) -> dict[str, np.ndarr
     if request.protocol == "paper" and "val" in rows:
         rows = {"train": np.sort(np.concatenate([rows["train"], rows["val"]]))}
     return {**rows, "train": rows["train"][: request.limit]}
+
+
+def read_first(parts: Mapping[str, Split]) -> None:
+    """Read one sample of each split, so that wrong files are known before training; the others follow on demand."""
+    for part in parts.values():
+        part.batch(np.arange(1), None)
 
 
 def below(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:

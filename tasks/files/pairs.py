@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.contract import ArraySplit, Data, DataError, File, Request
-from tasks.files.copies import copy_of, keep_copy, read_copy
+from tasks.files.copies import cached
 from tasks.files.hdf5 import GET_AGAIN
 from tasks.files.locate import find
+from tasks.files.moments import moments
 from tasks.files.pdebench import Header, read_frames, read_header
 from tasks.files.splits import indices_hash, split
 
 if TYPE_CHECKING:
     from tasks.pde import Pairs
 
-OPTIONS = ("allow_stale",)
 FEWEST = 5
 """Fewest samples that can be split."""
 
@@ -43,9 +43,7 @@ class Loaded:
 
 def load(request: Request, file: File, spec: Pairs) -> Loaded:
     """Input and target frames of every sample, in physical units, from the file or its cached decimated copy."""
-    unknown = sorted(set(request.options) - set(OPTIONS))
-    if unknown:
-        raise ValueError(f"unknown reader option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
+    request.check_options()
     header = read_header(find(request.root, file))
     notes = check(header, spec)
     last = header.frames - 1
@@ -86,18 +84,10 @@ def check(header: Header, spec: Pairs) -> dict[str, Any]:
 def _cached(
     folder: Path | None, header: Header, frames: Mapping[str, int], spec: Pairs, stride: int
 ) -> dict[str, np.ndarray]:
-    """The arrays by name; read from the file once, then from an uncompressed copy (see `copies.copy_of`)."""
-    path = None
-    if folder is not None:
-        path = copy_of(header.path, folder, __name__, (sorted(frames.items()), stride, spec))
-        kept = read_copy(path, frames)
-        if kept is not None:
-            return kept
-    channels = {name: spec.inputs if name == "x" else spec.targets for name in frames}
-    arrays = read_frames(header, {name: (frame, channels[name]) for name, frame in frames.items()}, stride)
-    if path is not None:
-        keep_copy(path, arrays)
-    return arrays
+    """The arrays by name; read from the file once, then from an uncompressed copy."""
+    wanted = {name: (frame, spec.inputs if name == "x" else spec.targets) for name, frame in frames.items()}
+    choices = (sorted(frames.items()), stride, spec)
+    return cached(header.path, folder, __name__, choices, frames, lambda: read_frames(header, wanted, stride))
 
 
 def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False, policy: str | None = None) -> Data:
@@ -110,7 +100,7 @@ def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False
     rows = split(policy, len(loaded.x), validation=request.protocol == "strict")
     train = rows["train"][: request.limit]
     x, y = loaded.x, loaded.y_train
-    scale = _moments(x[train]) if standardise else None
+    scale = moments(x[train]) if standardise else None
     parts = {"train": ArraySplit(x[train], y[train], scale=scale)}
     parts["test"] = ArraySplit(x[rows["test"]], loaded.y_test[rows["test"]], scale=scale)
     if "val" in rows:
@@ -127,7 +117,7 @@ def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False
     }
     return Data(
         parts["train"], parts.get("val"), parts["test"], x.shape[1:], y.shape[1:],
-        decode=_moments(y[train]) if standardise else None, notes=notes,
+        decode=moments(y[train]) if standardise else None, notes=notes,
     )  # fmt: skip
 
 
@@ -139,15 +129,6 @@ def _zero_targets(parts: Mapping[str, ArraySplit]) -> list[str]:
         for name, count in zero.items()
         if count
     ]
-
-
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel, (C, 1, ...) float32, for values (n, C, *space); no zero deviation."""
-    axes = (0, *range(2, values.ndim))
-    mean, std = values.mean(axis=axes, dtype=np.float64), values.std(axis=axes, dtype=np.float64)
-    column = (-1,) + (1,) * (values.ndim - 2)
-    std = np.where(std > 1e-12 * np.maximum(1, abs(mean)), std, 1.0)
-    return mean.reshape(column).astype(np.float32), std.reshape(column).astype(np.float32)
 
 
 def _spread(y: np.ndarray) -> np.ndarray:

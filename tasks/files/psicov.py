@@ -110,10 +110,6 @@ class Proteins:
     def __len__(self) -> int:
         return len(self.names)
 
-    def check_first(self) -> None:
-        """Reads the first protein, so that a wrong folder is known before training; the others follow on demand."""
-        self.batch(np.arange(1), None)
-
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 57, S, S), y (B, 1, S, S) in Angstrom, `length` (B,) and `ignore` (B, 1, S, S) bool."""
         size = self.window

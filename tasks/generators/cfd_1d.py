@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tasks.generators import compressible
-from tasks.generators.blocks import in_blocks
 from tasks.generators.layout import centres, saved_times, write_flat
+from tasks.generators.seeds import in_blocks
 from tasks.generators.sines import random_sines
 
 ETA, ZETA, END = 0.1, 0.1, 1.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tasks.generators import compressible
-from tasks.generators.blocks import in_blocks
 from tasks.generators.layout import centres, saved_times, write_flat
+from tasks.generators.seeds import in_blocks
 
 MACH, ETA, ZETA, END = 1.0, 0.1, 0.1, 1.0
 MODES = 4

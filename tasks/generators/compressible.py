@@ -32,14 +32,18 @@ def _wrap(a: np.ndarray) -> np.ndarray:
     return np.concatenate([a[..., -2:], a, a[..., :2]], axis=-1)
 
 
+def limited(a: np.ndarray) -> np.ndarray:
+    """Half the limited (monotonised central) difference per inner cell of the last axis."""
+    back, forth = a[..., 1:-1] - a[..., :-2], a[..., 2:] - a[..., 1:-1]
+    centre = 0.5 * (back + forth)
+    slope = np.minimum(np.minimum(2 * np.abs(back), 2 * np.abs(forth)), np.abs(centre))
+    return 0.5 * np.where(back * forth > 0, np.copysign(slope, centre), 0.0)
+
+
 def _faces(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Limited states left and right of the n + 1 faces of the last axis."""
     padded = _wrap(w)
-    back, forth = padded[..., 1:-1] - padded[..., :-2], padded[..., 2:] - padded[..., 1:-1]
-    centre = 0.5 * (back + forth)
-    slope = np.minimum(np.minimum(2 * np.abs(back), 2 * np.abs(forth)), np.abs(centre))
-    half = 0.5 * np.where(back * forth > 0, np.copysign(slope, centre), 0.0)
-    inner = padded[..., 1:-1]
+    half, inner = limited(padded), padded[..., 1:-1]
     return (inner + half)[..., :-1], (inner - half)[..., 1:]
 
 

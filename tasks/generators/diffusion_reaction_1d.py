@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.generators.blocks import in_blocks
 from tasks.generators.layout import centres, saved_times, write_flat
+from tasks.generators.seeds import in_blocks
 from tasks.generators.sines import random_sines
 
 NU, RHO, END = 0.5, 1.0, 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,3 +16,16 @@ def seed_of(task: str, i: int) -> list[int]:
 def sample_rng(task: str, i: int) -> np.random.Generator:
     """A generator that depends on the task's name and the sample's number alone."""
     return np.random.default_rng(np.random.SeedSequence(seed_of(task, i)))
+
+
+def in_blocks(
+    task: str, samples: int, block: int, solve: Callable[[list[np.random.Generator]], np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Samples one by one from `solve`, which makes `block` of them (first axis) from their generators.
+
+    Blocks are always whole, the last one is cut: a sample shares its time steps and its place in memory with the same
+    neighbours whatever the number of samples, so it is the same bit for bit.
+    """
+    for start in range(0, samples, block):
+        made = solve([sample_rng(task, i) for i in range(start, start + block)])
+        yield from made[: samples - start]

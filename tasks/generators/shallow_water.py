@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.generators.blocks import in_blocks
+from tasks.generators.compressible import limited
 from tasks.generators.layout import centres, saved_times, write_groups
+from tasks.generators.seeds import in_blocks
 
 G, HALF_WIDTH, END = 1.0, 2.5, 1.0
 INSIDE, OUTSIDE = 2.0, 1.0
@@ -19,14 +20,6 @@ RADIAL = 8
 """Cells in the radius, up to the corner of the square, per cell of the square's side."""
 BLOCK = 16
 COURANT = 0.4
-
-
-def _limited(a: np.ndarray) -> np.ndarray:
-    """Half the limited (monotonised central) difference per inner cell of the last axis."""
-    back, forth = a[..., 1:-1] - a[..., :-2], a[..., 2:] - a[..., 1:-1]
-    centre = 0.5 * (back + forth)
-    slope = np.minimum(np.minimum(2 * np.abs(back), 2 * np.abs(forth)), np.abs(centre))
-    return 0.5 * np.where(back * forth > 0, np.copysign(slope, centre), 0.0)
 
 
 def _hll(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -44,7 +37,7 @@ def rate(q: np.ndarray, r: np.ndarray) -> np.ndarray:
     w = np.stack([q[0], q[1] / q[0]])
     mirror = np.stack([w[0, :, 1::-1], -w[1, :, 1::-1]])
     padded = np.concatenate([mirror, w, w[..., -1:], w[..., -1:]], axis=-1)
-    half, inner = _limited(padded), padded[..., 1:-1]
+    half, inner = limited(padded), padded[..., 1:-1]
     flux = _hll((inner + half)[..., :-1], (inner - half)[..., 1:])
     dr = r[1] - r[0]
     edges = np.append(r - dr / 2, r[-1] + dr / 2)

@@ -20,8 +20,6 @@ from tasks.files.regular import NOTE, read_linked
 from tasks.recipe import Recipe, columns
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tasks.own.arrays import Arrays
 
 FOLDER = "own"
@@ -150,8 +148,9 @@ def read(request: Request, file: File, facts: Mapping[str, Any]) -> Data:
     from tasks.files import nb360
     from tasks.files.arrays import LARGEST_DATA, read_arrays
     from tasks.files.locate import find
+    from tasks.files.moments import moments
 
-    nb360.check_options(request)
+    request.check_options()
     path = find(request.root, file)
     try:
         held = read_arrays(path.resolve(), most=LARGEST_DATA)
@@ -162,18 +161,9 @@ def read(request: Request, file: File, facts: Mapping[str, Any]) -> Data:
                         "Import the data again with --replace.") from error  # fmt: skip
     test = rows.pop("test")
     rows = {**nb360.limited(rows, request), "test": test}
-    scale = _mean_and_deviation(x[rows["train"]])
-    decode = _mean_and_deviation(y[rows["train"]]) if facts["kind"] == "dense" else None
+    scale = moments(x[rows["train"]])
+    decode = moments(y[rows["train"]]) if facts["kind"] == "dense" else None
     parts = {part: ArraySplit(x[index], y[index], scale=scale) for part, index in rows.items()}
     notes = {"normalised_by_training_set": True, "classes": list(facts["classes"])}
     shapes = tuple(facts["input_shape"]), tuple(facts["output_shape"])
     return nb360.assemble(request, facts["split_policy"], rows, parts, *shapes, notes, decode)
-
-
-def _mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each channel of (n, C, *spatial), as (C, 1, ...) float32; a constant channel has the deviation 1."""
-    import numpy as np
-
-    axes, shape = (0, *range(2, values.ndim)), (-1, *(1,) * (values.ndim - 2))
-    mean, std = values.mean(axes, dtype=np.float64), values.std(axes, dtype=np.float64)
-    return mean.reshape(shape).astype(np.float32), np.where(std > 0, std, 1).reshape(shape).astype(np.float32)
