@@ -60,10 +60,7 @@ def _read_part(request: Request, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def generate(root: Path, *, samples: int) -> None:
-    """Pictures of 100 classes (shape x texture x colour) in the layout of `cifar-100-python`.
-
-    Imitates small colour images whose class shows in several cues; they are drawn, not photographed.
-    """
+    """Pictures of 100 classes (shape x texture x colour) in the layout of `cifar-100-python`."""
     from tasks.generators.cifar100 import write
 
     write({part: root / file.path for part, file in FILES.items()}, samples=samples)

@@ -182,7 +182,7 @@ class Task:
     split_policy: str
     files: tuple[File, ...]
     recipe: Mapping[str, Any]
-    """Published settings by dotted name, e.g. {"trainer.lr": 1e-4}; see `bench.settings` for the names."""
+    """Published settings by dotted name, e.g. {"trainer.lr": 1e-4}: what `tasks.recipe.published` makes of a table's row."""
     quick: Mapping[str, Any]
     """The same for the quick profile: what differs from `recipe`."""
     read: Callable[[Request], Data]

@@ -46,10 +46,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Poisson star fields crossed by ray tracks with an exact mask, in the layout of the unpacked deepCR archives.
-
-    Imitates what tells a ray from a star (sharp tracks against the point spread function), not Hubble's detector.
-    """
+    """Poisson star fields crossed by ray tracks with an exact mask, in the layout of the unpacked deepCR archives."""
     from tasks.generators.cosmic import write
 
     write(root / "cosmic", samples=samples, **size)

@@ -39,11 +39,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Darcy flow solved as for the FNO paper, in the layout of the two official .mat files.
-
-    A Gaussian random field N(0, (-laplace + 9)^-2) cut at 0 into permeabilities 12 and 4, -div(a grad u) = 1, u = 0 on
-    the border, 5-point finite volumes on a grid that may be coarser than the official 421 x 421.
-    """
+    """Darcy flow solved as for the FNO paper, in the layout of the two official .mat files."""
     from tasks.generators.darcy_nb360 import write
 
     write({part: root / file.path for part, file in FILES.items()}, samples=samples, **size)

@@ -41,10 +41,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int) -> None:
-    """Random DNA with planted motifs, in the layout of `deepsea_filtered.npz`: a label is on where its motif occurs.
-
-    Imitates sequence-specific binding only; there is no biology in it.
-    """
+    """Random DNA with planted motifs, in the layout of `deepsea_filtered.npz`: a label is on where its motif occurs."""
     from tasks.generators.deepsea import write
 
     write(root / FILE.path, samples=samples)

@@ -40,10 +40,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Synthetic rhythms in the layout of `challenge2017.pkl`: regular, atrial fibrillation, other, noise.
-
-    Imitates what tells the classes apart (beat intervals, P waves, fibrillatory baseline, artefacts), not real hearts.
-    """
+    """Synthetic rhythms in the layout of `challenge2017.pkl`: regular, atrial fibrillation, other, noise."""
     from tasks.generators.ecg import write
 
     write(root / FILE.path, samples=samples, **size)

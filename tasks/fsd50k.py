@@ -53,10 +53,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int) -> None:
-    """Synthesised sounds (tones, chirps, noise bands, clicks) in the layout of the unzipped archive.
-
-    Imitates clips of unequal length with one to three of 16 sound kinds; there are no recordings in it.
-    """
+    """Synthesised sounds (tones, chirps, noise bands, clicks) in the layout of the unzipped archive."""
     from tasks.generators.fsd50k import write
 
     write(root / "audio" / "data", samples=samples)

@@ -49,10 +49,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int) -> None:
-    """Bursts of 16-channel noise with class-dependent envelopes, in the layout of the six official files.
-
-    Imitates band-limited muscle activity whose spatial pattern and onset depend on the movement; two thirds rest.
-    """
+    """Bursts of 16-channel noise with class-dependent envelopes, in the layout of the six official files."""
     from tasks.generators.ninapro import write
 
     write({name: root / file.path for name, file in FILES.items()}, samples=samples)

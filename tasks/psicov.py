@@ -45,10 +45,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Compact random-walk chains with noisy pair features, in the layout of the unzipped `protein` folder.
-
-    Imitates that coevolution scores are high where residues touch; neither chains nor sequences are real proteins.
-    """
+    """Compact random-walk chains with noisy pair features, in the layout of the unzipped `protein` folder."""
     from tasks.generators.psicov import write
 
     write(root / "protein", samples=samples, **size)

@@ -42,10 +42,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int) -> None:
-    """Harmonic vegetation curves with class-dependent seasons, in the layout of the two official files.
-
-    Imitates one vegetation index at 46 dates of a year with cloud dips; not real land cover.
-    """
+    """Harmonic vegetation curves with class-dependent seasons, in the layout of the two official files."""
     from tasks.generators.satellite import write
 
     write({part: root / file.path for part, file in FILES.items()}, samples=samples)

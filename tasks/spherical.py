@@ -42,10 +42,7 @@ def read(request: Request) -> Data:
 
 
 def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Handwritten digits of scikit-learn on the sphere, in the layout of `s2_cifar100.gz`.
-
-    Imitates the published projection; the pictures are digits (10 classes), not CIFAR-100.
-    """
+    """Handwritten digits of scikit-learn (10 classes) on the sphere, in the layout of `s2_cifar100.gz`."""
     from tasks.generators.spherical import write
 
     write(root / FILE.path, samples=samples, **size)
