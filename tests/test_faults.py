@@ -21,7 +21,7 @@ import pytest
 from bench import cli
 from bench.errors import SetupError
 from bench.launch import claim, inline, status
-from bench.launch.display import Silent
+from bench.launch.display import Display
 from bench.launch.one import run_one
 from bench.launch.work import works
 from bench.records.store import Store
@@ -50,7 +50,7 @@ def run_quietly(job, cells) -> None:
     """Run those of the cells that have no record yet, as `bench run` would."""
     todo = [work for work in works(cells, job.store) if work.before is None]
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        inline.run(todo, job, Silent())
+        inline.run(todo, job, Display())
 
 
 def test_fifty_kills_of_running_cells(tmp_path):

@@ -16,7 +16,7 @@ from bench import registry
 from bench import standins as data
 from bench.cell.checkpoint import load_checked
 from bench.launch import inline
-from bench.launch.display import Silent
+from bench.launch.display import Display
 from bench.launch.one import run_one
 from bench.launch.work import Job, Outcome, works
 from bench.plan import Cell
@@ -47,7 +47,7 @@ def job_in(folder: Path, data_dir: Path, **runtime) -> Job:
 
 
 def run_cells(job: Job, *cells: Cell) -> Outcome:
-    return Outcome(inline.run(works(cells, job.store), job, Silent()))
+    return Outcome(inline.run(works(cells, job.store), job, Display()))
 
 
 def told(record) -> str:

@@ -21,7 +21,7 @@ import pytest
 from bench import launch
 from bench.launch import LaunchOptions, claim, inline, waiting
 from bench.launch.claim import acquire
-from bench.launch.display import Bars, Lines, Silent, display
+from bench.launch.display import Bars, Display, Lines, display
 from bench.launch.one import run_one
 from bench.launch.progress import Reporter, describe, read, time_left
 from bench.launch.remaining import Remaining
@@ -41,7 +41,7 @@ def job_in(folder: Path) -> Job:
 
 def run_cells(folder: Path, *cells) -> Outcome:
     job = job_in(folder)
-    return Outcome(inline.run(works(cells, job.store), job, Silent()))
+    return Outcome(inline.run(works(cells, job.store), job, Display()))
 
 
 def test_a_failing_cell_stops_no_other(tmp_path):
@@ -82,7 +82,7 @@ def test_a_cell_that_somebody_runs_is_left_to_them(tmp_path):
     assert f"pid {os.getpid()}" in result.message
 
 
-class During(Silent):
+class During(Display):
     """Does something to the work folder of the first cell while that runs."""
 
     def __init__(self, deed):

@@ -17,7 +17,7 @@ from bench import machine
 from bench.cli import main
 from bench.errors import SetupError
 from bench.launch import claim, local
-from bench.launch.display import Silent
+from bench.launch.display import Display
 from bench.launch.one import log_path
 from bench.launch.slurm import sbatch
 from bench.launch.work import works
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("fake_cells")
 
 def run_cells(folder: Path, *cells, jobs=2, watchdog=60.0):
     job = job_in(folder)
-    return local.run(works(cells, job.store), job, Silent(), jobs, watchdog)
+    return local.run(works(cells, job.store), job, Display(), jobs, watchdog)
 
 
 def test_all_cells_run_in_order_of_asking_whatever_fails(tmp_path):
@@ -46,7 +46,7 @@ def test_all_cells_run_in_order_of_asking_whatever_fails(tmp_path):
 
 def test_a_record_says_what_the_user_typed_and_not_what_the_worker_was_started_with(tmp_path):
     job = dataclasses.replace(job_in(tmp_path), command="python -m bench run --suite quick --executor local")
-    results = local.run(works([make_cell(0), make_cell(1, do="die")], job.store), job, Silent(), 1, 60.0)
+    results = local.run(works([make_cell(0), make_cell(1, do="die")], job.store), job, Display(), 1, 60.0)
     assert [r.outcome for r in results] == ["done", "lost"]
     assert {r.record["command"] for r in results} == {job.command}
 
@@ -91,7 +91,7 @@ def test_a_cell_that_takes_the_gpu_down_ends_its_worker_and_no_other_cell(tmp_pa
 def test_cells_on_the_cpu_never_see_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     job = dataclasses.replace(job_in(tmp_path), runtime={"trainer.device": "cpu"})
-    (result,) = local.run(works([make_cell(0, do="gpu")], job.store), job, Silent(), 1, 60.0)
+    (result,) = local.run(works([make_cell(0, do="gpu")], job.store), job, Display(), 1, 60.0)
     assert result.record["device"] == ""
 
 
@@ -136,7 +136,7 @@ def test_a_worker_that_is_told_to_end_is_replaced_and_the_cell_resumed(tmp_path)
     cell, job = make_cell(0, steps=60, pause=0.01), job_in(tmp_path)
     told = []
 
-    class Tell(Silent):
+    class Tell(Display):
         def update(self, key, event):
             if not told:
                 told.append(claim.parse(claim.newest(job.store.work(key))[1]).pid)

@@ -23,6 +23,7 @@ from bench.launch.cancel import cancel
 from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
 from bench.launch.work import Job, works
+from bench.records.store import Store
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
 from tests.test_faults import killed_after
@@ -86,7 +87,7 @@ def wait_for_records(job: Job, *cells, seconds: float = 60):
 
 def jobs_of(outcome) -> dict[str, str]:
     """Cell id -> job id."""
-    return {cell: job for job, cells, _ in outcome.submitted.jobs() for cell in cells}
+    return {cell: job for job, cells, _ in outcome.manifest.jobs() for cell in cells}
 
 
 def step_of(job: Job, cell) -> int:
@@ -107,8 +108,8 @@ def test_an_array_with_a_throttle_and_a_failing_cell_among_good_ones(tmp_path):
     job = job_in(tmp_path)
     cells = [make_cell(i, steps=3, pause=0.4, do="fail" if i == 1 else "") for i in range(4)]
     outcome = submit(job, *cells, options=UNPACKED | {"array_parallelism": 2})
-    assert outcome.results == []  # it returned without waiting
-    assert [len(a["elements"]) for a in outcome.submitted.plain["arrays"]] == [4]
+    assert outcome.taken == []  # it returned without waiting
+    assert [len(a["elements"]) for a in outcome.manifest.plain["arrays"]] == [4]
     most = 0
 
     def finished() -> bool:
@@ -121,7 +122,7 @@ def test_an_array_with_a_throttle_and_a_failing_cell_among_good_ones(tmp_path):
     assert [r["status"] for r in records(job, *cells)] == ["done", "failed", "done", "done"]
     assert records(job, *cells)[0]["score"] == score_after(3)
     # Job files can be changed by their owner alone, records are as readable as any other file.
-    folder = outcome.submitted.folder(0)
+    folder = outcome.manifest.folder(0)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) & 0o077 for p in folder.glob("*.pkl")} == {0}
     assert stat.S_IMODE(job.store.path(cells[0].key()).stat().st_mode) & 0o044 == 0o044
@@ -132,8 +133,8 @@ def test_chunks_above_the_largest_array_share_one_throttle(tmp_path):
     cells = [make_cell(i, steps=1) for i in range(13)]
     assert queue.max_array_size() == 11
     outcome = submit(job, *cells, options=UNPACKED | {"array_parallelism": 6})
-    assert [len(a["elements"]) for a in outcome.submitted.plain["arrays"]] == [11, 2]
-    assert sum(a["parallelism"] for a in outcome.submitted.plain["arrays"]) == 6
+    assert [len(a["elements"]) for a in outcome.manifest.plain["arrays"]] == [11, 2]
+    assert sum(a["parallelism"] for a in outcome.manifest.plain["arrays"]) == 6
     assert len(set(jobs_of(outcome).values())) == 13
     assert {r["status"] for r in wait_for_records(job, *cells, seconds=120)} == {"done"}
 
@@ -205,9 +206,9 @@ def test_status_and_cancel(tmp_path):
     assert [(row.status, row.detail) for row in pending] == [("pending", "JobArrayTaskLimit")] * 2
     # Asked again, these cells are already in the queue.
     again = submit(job, *cells)
-    assert again.submitted is None
-    assert {r.outcome for r in again.results} == {"taken"}
-    assert "in the queue as job" in again.results[0].message
+    assert again.manifest is None
+    assert {r.outcome for r in again.taken} == {"taken"}
+    assert "in the queue as job" in again.taken[0].message
 
     assert len(cancel(job.store).jobs) == 3
     wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()))
@@ -374,6 +375,7 @@ def test_a_real_cell_through_the_front_door(tmp_path, monkeypatch):
     assert [r.outcome for r in outcome.results] == ["done"]
     assert outcome.results[0].message.startswith(outcome.results[0].record["metric"])
     assert (tmp_path / "data" / "generated" / "tiny").is_dir()
-    script = next(outcome.submitted.folder(0).glob("*_submission.sh")).read_text()
+    (submitted,) = manifest.load_all(Store(places.results_dir))
+    script = next(submitted.folder(0).glob("*_submission.sh")).read_text()
     assert "HF_HUB_OFFLINE=1" in script
-    assert outcome.submitted.plain["command"] == "the command"
+    assert submitted.plain["command"] == "the command"

@@ -5,23 +5,30 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from bench.launch.progress import describe
 from bench.launch.remaining import Remaining
 from bench.words import printable, say
 
 
-class Display(Protocol):
-    """Where the progress of a run is shown."""
+class Display:
+    """Where the progress of a run is shown; this one shows nothing, under `--json`."""
 
-    def start(self, key: str, title: str) -> None: ...
-    def update(self, key: str, event: Mapping[str, Any]) -> None: ...
-    def end(self, key: str, outcome: str, message: str) -> None: ...
-    def close(self) -> None: ...
+    def start(self, key: str, title: str) -> None:
+        """A cell begins."""
+
+    def update(self, key: str, event: Mapping[str, Any]) -> None:
+        """A cell has said where it is."""
+
+    def end(self, key: str, outcome: str, message: str) -> None:
+        """A cell has ended."""
+
+    def close(self) -> None:
+        """The run is over."""
 
 
-class Lines:
+class Lines(Display):
     """Plain lines, for a file or a pipe: when a cell starts and ends, and in between at most every `every` seconds."""
 
     def __init__(self, run: Remaining, out: TextIO, every: float = 30.0):
@@ -50,11 +57,8 @@ class Lines:
         self._run.end(key, outcome)
         self._say(f"    {self._titles.get(key, key)}: {outcome}{f', {message}' if message else ''}")
 
-    def close(self) -> None:
-        return
 
-
-class Bars:
+class Bars(Display):
     """One bar for the run and one for each running cell, on a terminal."""
 
     def __init__(self, run: Remaining, out: TextIO):
@@ -100,25 +104,9 @@ class Bars:
         self._rich.stop()
 
 
-class Silent:
-    """Shows nothing: under `--json`, and inside jobs."""
-
-    def start(self, key: str, title: str) -> None:
-        return
-
-    def update(self, key: str, event: Mapping[str, Any]) -> None:
-        return
-
-    def end(self, key: str, outcome: str, message: str) -> None:
-        return
-
-    def close(self) -> None:
-        return
-
-
 def display(run: Remaining, quiet: bool = False, out: TextIO | None = None) -> Display:
     """Bars on a terminal, lines elsewhere, nothing if quiet. Progress goes to stderr: stdout is for results."""
     out = sys.stderr if out is None else out
     if quiet:
-        return Silent()
+        return Display()
     return Bars(run, out) if out.isatty() else Lines(run, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from bench.launch.display import Display
@@ -22,7 +23,7 @@ def run(todo: Sequence[Work], job: Job, show: Display) -> list[Result]:
     results: list[Result] = []
     for number, work in enumerate(todo):
         show.start(work.cell.id, str(work.cell))
-        result = run_one(work, job, lambda event, key=work.cell.id: show.update(key, event))  # type: ignore[misc]
+        result = run_one(work, job, functools.partial(show.update, work.cell.id))
         show.end(work.cell.id, result.outcome, result.message)
         results.append(result)
         if gpu_is_lost():

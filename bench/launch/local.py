@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import shutil
@@ -70,7 +71,7 @@ class Pool:
                 except queue.Empty:
                     break
                 self._show.start(work.cell.id, str(work.cell))
-                result = worker.run(work, self._job, self._show)
+                result = worker.run(work, self._job, functools.partial(self._show.update, work.cell.id))
                 if result is not None:
                     self._show.end(work.cell.id, result.outcome, result.message)
                     self.results.append(result)

@@ -19,9 +19,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench.launch import progress
-from bench.launch.display import Display
 from bench.launch.one import record_failure
+from bench.launch.progress import WRITE_SECONDS, Progress, read
 from bench.launch.work import Job, Result, Work
 
 LOOK_SECONDS = 0.5
@@ -49,21 +48,18 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._interrupted = False
 
-    def run(self, work: Work, job: Job, show: Display) -> Result | None:
+    def run(self, work: Work, job: Job, progress: Progress) -> Result | None:
         """How a cell went; None if the worker was interrupted."""
-        for last in (False, True):
+        try:
             try:
-                said = self._run(work, job, show)
-            except Hung as error:
-                return record_failure(work.cell, job, "lost", error)
-            except Died as error:
+                said = self._run(work, job, progress)
+            except Died:
                 if self._interrupted:
                     return None
-                if last:
-                    return record_failure(work.cell, job, "lost", error)
-            else:
-                return Result(work.cell, said["outcome"], said["message"], job.store.get(work.cell.key()))
-        raise AssertionError
+                said = self._run(work, job, progress)
+        except (Died, Hung) as error:
+            return None if self._interrupted else record_failure(work.cell, job, "lost", error)
+        return Result(work.cell, said["outcome"], said["message"], job.store.get(work.cell.key()))
 
     def interrupt(self) -> None:
         """Tell the worker to leave, its checkpoint kept: the end of its input does."""
@@ -83,7 +79,7 @@ class Worker:
             _kill(process)
         process.stdout.close()  # type: ignore[union-attr]
 
-    def _run(self, work: Work, job: Job, show: Display) -> Mapping[str, Any]:
+    def _run(self, work: Work, job: Job, progress: Progress) -> Mapping[str, Any]:
         """What the worker says when the cell has ended."""
         process = self._started()
         request = json.dumps({"work": work.to_dict(), "job": asdict(job)}).encode() + b"\n"
@@ -92,7 +88,7 @@ class Worker:
             process.stdin.flush()  # type: ignore[union-attr]
         except (BrokenPipeError, ValueError):  # it has died, or was interrupted just now
             raise Died(_obituary(process)) from None
-        said = json.loads(self._answer(process, work, job, show))
+        said = json.loads(self._answer(process, work, job, progress))
         if said["leaves"]:
             self.close()
         return said
@@ -109,13 +105,13 @@ class Worker:
             )
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes], work: Work, job: Job, show: Display) -> bytes:
+    def _answer(self, process: subprocess.Popen[bytes], work: Work, job: Job, progress: Progress) -> bytes:
         """The worker's line. Raises Died, or Hung where the cell's progress has not changed for the watchdog's time."""
         assert process.stdout is not None
         folder, answer = job.store.work(work.cell.id), b""
         seen: Mapping[str, Any] = {}
         # The file may be as old as that where the cell is not.
-        patience, since = self._watchdog + progress.WRITE_SECONDS, time.monotonic()
+        patience, since = self._watchdog + WRITE_SECONDS, time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not answer.endswith(b"\n"):
@@ -124,10 +120,10 @@ class Worker:
                     if not chunk:
                         raise Died(_obituary(process))
                     answer += chunk
-                elif (said := progress.read(folder)) != seen:
+                elif (said := read(folder)) != seen:
                     seen, since = said, time.monotonic()
                     if said:
-                        show.update(work.cell.id, said)
+                        progress(said)
                 elif self._watchdog and time.monotonic() - since > patience:
                     _stop_hanging(process)
                     raise Hung(f"no progress for {self._watchdog:g} s; `bench logs` shows where it was")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.plan import Cell, Places
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.words import duration
-
-if TYPE_CHECKING:
-    from bench.launch.slurm.manifest import Manifest
 
 ELSEWHERE = ("taken", "skipped")
 """Outcomes of cells that were not run here: somebody else runs them or has run them."""
@@ -83,11 +80,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: one result per cell that it had to do with."""
+    """What a run did: one result per cell that it had to do with, but for those that Slurm has yet to run."""
 
     results: Sequence[Result] = ()
-    submitted: Manifest | None = field(default=None)
-    """The jobs that a Slurm run left in the queue; their cells have no result yet."""
 
     @property
     def records(self) -> list[Record]:

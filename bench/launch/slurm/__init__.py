@@ -21,7 +21,7 @@ from bench.launch.slurm.array import Array, arrays
 from bench.launch.slurm.element import CellJob
 from bench.launch.slurm.manifest import Manifest
 from bench.launch.slurm.needs import Needs, needs_of
-from bench.launch.work import Job, Outcome, Result, Work
+from bench.launch.work import Job, Result, Work
 from bench.plan import Cell
 from bench.words import counted, say
 
@@ -37,6 +37,16 @@ class Submission:
     def options(self, array: Array) -> SlurmOptions:
         """The options that hold for an array."""
         return self.gpu if array.needs.gpus else self.cpu
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a run left in the queue."""
+
+    taken: list[Result]
+    """Cells that wait or run already, by an earlier submission."""
+    manifest: Manifest | None
+    """The jobs of the others; None if there are none."""
 
 
 def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array_size: int | None = None) -> Submission:
@@ -96,14 +106,14 @@ def ready(job: Job) -> None:
     _answering()
 
 
-def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
+def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Submitted:
     """Submit the cells that are not in the queue yet. Their data and weights are known to be here."""
     fresh, taken = _not_queued(todo, job)
     if not options.quiet:
         for result in taken:
             say(f"  taken: {result.cell}: {result.message}")
     if not fresh:
-        return Outcome(taken)
+        return Submitted(taken, None)
     plan = submission(fresh, job, options)
     written = _submit(plan, job, options)
     if not options.quiet:
@@ -113,7 +123,7 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome:
             print(
                 "nothing has to stay alive for it: you may log out; `python -m bench status` says where every cell is"
             )
-    return Outcome(taken, written)
+    return Submitted(taken, written)
 
 
 def _answering() -> dict[str, queue.Entry]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import beside, streams
-from bench.launch.display import Silent
 from bench.launch.local import environment
 from bench.launch.one import record_failure
 from bench.launch.watched import Worker
@@ -78,7 +77,7 @@ def _run(worker: Worker, work: Work, job: Job) -> str:
     from submitit.core.utils import UncompletedJobError
 
     try:
-        result = worker.run(work, job, Silent())
+        result = worker.run(work, job, lambda _: None)
     except UncompletedJobError as error:  # from submitit's handler of the signal: the job may not be requeued once more
         worker.close()
         result = record_failure(work.cell, job, "timeout", error)
