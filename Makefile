@@ -9,7 +9,7 @@ METHODS ?= vanilla embedder_warmup orca mona
 # Tests run in as many processes as there are cores, each with one thread.
 TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint bench fuzz install clean
+.PHONY: demo test test-fast lint bench fuzz install clean
 
 install: $(VENV)/.installed
 
@@ -29,7 +29,11 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
+
+# While working: everything but what trains for long, starts Slurm or a browser, or builds a wheel.
+test-fast: install
+	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m 'not slow and not slurm'
 
 bench: install
 	$(TEST_THREADS) $(BIN)/python -m pytest $(BENCHES) --benchmark-only --benchmark-columns=median,min,max,rounds \

@@ -121,6 +121,7 @@ def test_an_empty_store_is_no_error(store, capsys):
     assert command(store, "--probe") == Exit.OK and "no finished cell" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_kept_weights_give_the_source_analyses(store, tmp_path, monkeypatch):
     """A body of swin_micro's architecture, with random weights, moved by a tenth."""
     monkeypatch.setattr(kept_features, "TRAIN", 60)

@@ -19,6 +19,7 @@ def test_everything_that_the_issue_names_is_registered():
     assert not registry.tasks().broken and not registry.methods().broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_conformance(name, shared_data):
     failed = [f"{o.what}: {o.found}" for o in check(name, shared_data) if not o.passed]

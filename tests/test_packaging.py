@@ -12,6 +12,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "tasks", "methods")
 OF_OTHERS = {"torchvision"}
@@ -20,6 +22,7 @@ AT_WILL = {"hdf5plugin", "pyarrow"}
 """Imported only where they are installed; a message says what to install else."""
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_the_harness_reads_and_nothing_else(tmp_path):
     source = tmp_path / "source"
     skip = shutil.ignore_patterns("__pycache__")

@@ -98,12 +98,14 @@ def browse(tmp_path, page, script, *flags):
     return answer[1], [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_console_error_would_be_seen(tmp_path, page):
     _, console = browse(tmp_path, page, 'console.error("broken"); return "";')
     assert len(console) == 1 and "broken" in console[0]
 
 
+@pytest.mark.slow
 @needs_browser
 def test_tables_sort_without_a_console_error(tmp_path, page):
     script = """
@@ -125,6 +127,7 @@ def test_tables_sort_without_a_console_error(tmp_path, page):
     assert console == []
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_the_screen(tmp_path, page, width):
@@ -139,6 +142,7 @@ def test_the_page_fits_the_screen(tmp_path, page, width):
     assert browse(tmp_path, page, script, "--window-size=1280,900") == ("all fits", [])
 
 
+@pytest.mark.slow
 @needs_browser
 def test_on_a_narrow_page_sentences_of_a_table_need_no_scrolling(tmp_path):
     columns = (Column("verdict", text=True), Column("effect"), Column("because", text=True))

@@ -142,6 +142,7 @@ def test_tf32_is_on_for_tf32_alone_convolutions_included(precision):
     assert on == (precision == "tf32",) * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["vanilla", "mona"])
 def test_a_cell_in_bf16_scores_near_the_one_in_fp32_and_leaves_the_switches_alone(places, method):
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
@@ -155,6 +156,7 @@ def test_a_cell_in_bf16_scores_near_the_one_in_fp32_and_leaves_the_switches_alon
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_step_has_the_loss_and_gradient_of_the_eager_one_for_every_batch_size(precision):
     torch.manual_seed(0)
@@ -175,6 +177,7 @@ def test_a_compiled_step_has_the_loss_and_gradient_of_the_eager_one_for_every_ba
         assert float(torch.cosine_similarity(slope, eager, 0)) > (1 - 1e-6 if precision == "fp32" else 0.99)
 
 
+@pytest.mark.slow
 def test_a_cell_may_compile_its_step(places, monkeypatch):
     programs, compile_ = [], torch.compile
 
