@@ -12,11 +12,7 @@ from bench import standins as data
 from bench.cell import story as cells
 from bench.plan import Places, Selection
 from bench.records.store import Store
-
-
-def one(folder, task="darcy_pdebench", method="vanilla", protocol="strict", **settings):
-    chosen = Selection(tasks=(task,), methods=(method,), profile="tiny", protocol=protocol, set=tuple(settings.items()))
-    return plan.cells(chosen, folder)[0]
+from tests.cell_helpers import one
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from bench.launch.claim import acquire
 from bench.launch.one import log_path
 from bench.launch.slurm import queue
 from bench.records.store import Store
+from tests.cell_helpers import job_in, run_cells
 from tests.fake_runner import make_cell
 from tests.record_factory import make_record
-from tests.test_launch_inline import job_in, run_cells
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,25 +23,11 @@ from bench.launch.display import Display
 from bench.launch.one import run_one
 from bench.launch.work import works
 from bench.records.store import Store
+from tests.cell_helpers import FORK, job_in, killed_after, run_cells
 from tests.fake_runner import make_cell, score_after
 from tests.record_factory import make_record
-from tests.test_launch_inline import job_in, run_cells
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
-
-FORK = multiprocessing.get_context("fork")
-
-
-def killed_after(seconds: float, work: Callable, *args) -> bool:
-    """Run `work` in a process of its own and kill it -9 after a while; whether it was still at it."""
-    process = FORK.Process(target=work, args=args)
-    process.start()
-    process.join(seconds)
-    alive = process.is_alive()
-    if alive:
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return alive
 
 
 def run_quietly(job, cells) -> None:

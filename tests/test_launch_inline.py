@@ -29,19 +29,11 @@ from bench.launch.work import Job, Outcome, Work, works
 from bench.plan import Cell
 from bench.records.store import Store
 from bench.words import duration
+from tests.cell_helpers import job_in, run_cells
 from tests.fake_runner import PATH, make_cell, score_after
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("fake_cells")
-
-
-def job_in(folder: Path) -> Job:
-    return Job(str(folder / "data"), str(folder / "results"), {})
-
-
-def run_cells(folder: Path, *cells) -> Outcome:
-    job = job_in(folder)
-    return Outcome(inline.run(works(cells, job.store), job, Display()))
 
 
 def test_a_failing_cell_stops_no_other(tmp_path):
@@ -147,7 +139,7 @@ SCRIPT = """
 import signal
 import sys
 from tests.fake_runner import make_cell
-from tests.test_launch_inline import run_cells
+from tests.cell_helpers import run_cells
 from tests.test_launch_local import run_cells as run_cells_locally
 from pathlib import Path
 from bench import cli

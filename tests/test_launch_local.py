@@ -22,8 +22,9 @@ from bench.launch.one import log_path
 from bench.launch.slurm import sbatch
 from bench.launch.work import works
 from bench.records.store import Store
+from tests.cell_helpers import job_in
 from tests.fake_runner import PATH, make_cell, score_after
-from tests.test_launch_inline import job_in, started
+from tests.test_launch_inline import started
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
 
@@ -190,6 +191,7 @@ import sys
 from pathlib import Path
 from tests.fake_runner import make_cell
 from tests.test_launch_local import run_cells
+from tests.test_launch_inline import started
 run_cells(Path(sys.argv[1]), make_cell(0))
 """
 

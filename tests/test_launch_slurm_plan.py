@@ -28,9 +28,9 @@ from bench.launch.slurm.needs import Needs
 from bench.launch.work import Job, Work
 from bench.plan import Cell
 from bench.records.store import Store
+from tests.cell_helpers import job_in
 from tests.fake_runner import make_cell
 from tests.record_factory import make_record
-from tests.test_launch_inline import job_in
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
 SMALL, LARGE = Needs(0, 2, 4, 15), Needs(1, 8, 32, 240)

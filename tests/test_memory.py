@@ -17,7 +17,7 @@ from bench.plan import Places
 from bench.records.store import Store
 from methods.contract import TorchBatch
 from tasks.losses import LOSSES, share
-from tests.test_cell import one
+from tests.cell_helpers import one
 
 RETRY = {"trainer.retry_out_of_memory": True}
 

@@ -10,7 +10,7 @@ from bench.cell import data as loading
 from bench.cell import story as cells
 from bench.cell import trainer
 from bench.plan import Places
-from tests.test_cell import one
+from tests.cell_helpers import one
 
 
 class Killed(BaseException):

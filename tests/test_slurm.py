@@ -24,10 +24,9 @@ from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
 from bench.launch.work import Job, works
 from bench.records.store import Store
+from tests.cell_helpers import job_in, killed_after
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
-from tests.test_faults import killed_after
-from tests.test_launch_inline import job_in
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -221,7 +220,7 @@ import sys
 from pathlib import Path
 from tests.fake_runner import make_cell
 from tests.test_slurm import UNPACKED, submit
-from tests.test_launch_inline import job_in
+from tests.cell_helpers import job_in
 sys.stdin.readline()
 submit(job_in(Path(sys.argv[1])), *(make_cell(i, steps=4, pause=0.2) for i in range(3)))
 """

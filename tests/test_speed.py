@@ -22,7 +22,7 @@ from bench.models.target import compiled
 from bench.plan import Places
 from bench.settings import TrainerSettings
 from tasks.contract import ArraySplit
-from tests.test_cell import one
+from tests.cell_helpers import one
 
 CPU, GPU = torch.device("cpu"), types.SimpleNamespace(type="cuda")
 

@@ -13,8 +13,8 @@ import pytest
 
 from bench import cli
 from bench.records.store import Store
+from tests.cell_helpers import job_in
 from tests.fake_runner import PATH, make_cell
-from tests.test_launch_inline import job_in
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
 
@@ -33,7 +33,7 @@ from bench.launch.work import works
 from bench.launch.display import display
 from bench.launch.remaining import Remaining
 from tests.fake_runner import make_cell
-from tests.test_launch_inline import job_in
+from tests.cell_helpers import job_in
 job, cells = job_in(Path(sys.argv[1])), [make_cell(i) for i in range(2)]
 show = display(Remaining(cells, {}))
 local.run(works(cells, job.store), job, show)
