@@ -30,13 +30,12 @@ def run(
     places: Places,
     runtime: Mapping[str, Any],
     progress: Progress | None = None,
-    passthrough: tuple[type[BaseException], ...] = (),
     command: str = "",
 ) -> Record:
     """Run a cell and write its record; a failure is a record too. `command` is what the user typed.
 
-    Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt and `passthrough` exceptions leave the
-    checkpoints in place and propagate; so does an OSError that is the machine's fault. Only `done` removes checkpoints.
+    Resumes from the checkpoints that an earlier attempt left. KeyboardInterrupt leaves the checkpoints in place and
+    propagates; so does an OSError that is the machine's fault. Only `done` removes checkpoints.
     """
     store = Store(places.results_dir)
     work = store.work(cell.id)
@@ -47,8 +46,6 @@ def run(
         try:
             with determinism(cell.seed, runtime):
                 curves = _curves(Run.of(cell, places, runtime, draft, progress or (lambda word: None)))
-        except passthrough:
-            raise
         except Unfit as error:
             # The model may hold half of it by now: build it anew, and go on from the checkpoint before, or from none.
             faults.warn(str(error))
