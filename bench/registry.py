@@ -102,7 +102,7 @@ def _tasks(data_dir: Path) -> Found[Task]:
     own = [
         (name, str(path), functools.partial(stored.load_task, path)) for name, path in stored.tasks_in(data_dir).items()
     ]
-    return _find("task", folder, "tasks", r"^TASK\s*[:=]", _tasks_in, "bench.tasks", own)
+    return _find("task", folder, "tasks", r"^TASK\s*[:=]", _tasks_in, own)
 
 
 def forget_tasks() -> None:
@@ -116,7 +116,7 @@ def methods() -> Found[type[Method]]:
     folder = Path(methods_package.__file__ or "").parent
     # A method may also derive from another one, so its name gives it away; a forgotten name is reported on import.
     marker = r"^class \w+\(Method\)|^    name\b.*= [\"']"
-    return _find("method", folder, "methods", marker, _methods_in, "bench.methods")
+    return _find("method", folder, "methods", marker, _methods_in)
 
 
 def _tasks_in(thing: Any) -> list[Task]:
@@ -143,7 +143,6 @@ def _find(
     package: str,
     marker: str,
     extract: Callable[[Any], list[Any]],
-    group: str,
     more: Iterable[tuple[str, str, Callable[[], Any]]] = (),
 ) -> Found[Any]:
     items: dict[str, Any] = {}
@@ -172,7 +171,7 @@ def _find(
         if re.search(marker, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
             home = f"{package}.{path.stem}"
             add(path.stem, f"{package}/{path.name}", home, functools.partial(importlib.import_module, home))
-    for point in importlib.metadata.entry_points(group=group):
+    for point in importlib.metadata.entry_points(group=f"bench.{package}"):
         where = f"{point.value} ({point.dist.name if point.dist else 'entry point'})"
         add(point.name, where, point.module, point.load)
     for name, where, load in more:
