@@ -21,6 +21,7 @@ from bench.backbones import BACKBONES
 from bench.cli import VERBS, main
 from bench.cli.selection import selection
 from bench.plan import overrides_of
+from bench.report.frame import METHOD_ORDER
 from tests.record_factory import make_record, make_store
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,14 @@ def parsed(command: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=verb)
     module.add_arguments(parser)
     return parser.parse_args(rest)
+
+
+def test_the_page_of_methods_has_all_of_them_in_the_order_of_reports():
+    text = (ROOT / "docs/methods.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \|", text, re.M)
+    assert set(rows) == set(registry.methods().items)
+    assert [name for name in rows if name in METHOD_ORDER] == list(METHOD_ORDER)
+    assert all(f"**`{name}`**" in text for name in rows)
 
 
 EVERY = [(page, command) for page in PAGES for command in commands(page)]
