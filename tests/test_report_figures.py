@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from bench.report import analyses
 from bench.report.document import table as render
 from bench.report.figures import drawing
 from bench.report.figures.analyses import PER_CLASS, analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import cliques, ranking_figures, ticks
 from bench.report.frame import METHOD_ORDER, Catalogue, panels, to_frame
+from bench.report.tables import analyses
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
 
 TASKS = ["advection", "burgers", "cfd_1d", "ecg", "deepsea", "satellite"]

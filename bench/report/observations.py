@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import pandas as pd
 
 from bench import studies
 from bench.records.record import Record
+from bench.report.points import CurvesOf
 from bench.studies.study import MEASURES, Study
 
-CurvesOf = Callable[[Record], Mapping[str, Any]]
 SCORES = ("score", "score_last", "score_best_test")
 COLUMNS = ("arm", "task", "backbone", "seed", "origin", "modality", "higher", "status", "variant", "val_score", "id")
 

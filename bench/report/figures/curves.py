@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from bench.records.record import Record
 from bench.report.figures.drawing import MUTED, Drawing, grid, legend_below, looks
 from bench.report.frame import Panel
-
-CurvesOf = Callable[[Record], Mapping[str, Any]]
-SPLITS = {"val": "validation", "test": "test"}
-"""Key in an epoch's row -> the split in words."""
-
-
-def points(panel: Panel, curves_of: CurvesOf) -> pd.DataFrame:
-    """Every point of every curve: task, row, seed, epoch, split, score, record."""
-    columns: dict[str, list[Any]] = {n: [] for n in ("task", "row", "seed", "epoch", "split", "score", "record")}
-    # Millions of points, so columns grow and no line is ever an object of its own.
-    cells = (panel.cells[name] for name in ("task", "row", "seed", "id", "record"))
-    for task, row, seed, cell_id, record in zip(*cells, strict=True):
-        for entry in curves_of(record).get("stage2", []):
-            for split in SPLITS:
-                if entry.get(split) is not None:
-                    point = (task, row, seed, entry["epoch"], split, entry[split], cell_id)
-                    for column, value in zip(columns.values(), point, strict=True):
-                        column.append(value)
-    return pd.DataFrame(columns)
+from bench.report.points import SPLITS, CurvesOf, curve_points
 
 
 def learning_curves(panel: Panel, curves_of: CurvesOf) -> Drawing | None:
     """Validation score by epoch (test score under the paper protocol, which has no validation); None without curves."""
-    data = points(panel, curves_of)
+    data = curve_points(panel, curves_of)
     split = "val" if (data["split"] == "val").any() else "test"
     data = data[data["split"] == split].reset_index(drop=True)
     if data.empty:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from bench.records.record import Record
 from bench.records.store import Problem
-from bench.report import analyses
-from bench.report.analyses import ArraysOf
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
-from bench.report.tables import over_tasks, provenance, published
+from bench.report.points import ArraysOf, CurvesOf
+from bench.report.tables import analyses, over_tasks, provenance, published
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
 from bench.words import counted
 
-CurvesOf = Callable[[Record], Mapping[str, Any]]
 GENERATED = (
     "Generated data: every number here that is marked so was measured on data that this project made itself, not on "
     "the official data sets. It shows that the harness works and how methods compare on these stand-ins; it is no "

@@ -19,18 +19,17 @@ from bench import studies
 from bench.records.comparable import METHOD_CODE
 from bench.records.record import Record
 from bench.records.store import Store
-from bench.report import analyses
-from bench.report.analyses import ArraysOf
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
 from bench.report.document.table import Column, Entry, Table
 from bench.report.document.write import write as write_page
 from bench.report.figures.analyses import analysis_figures
-from bench.report.figures.curves import CurvesOf, learning_curves
+from bench.report.figures.curves import learning_curves
 from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
 from bench.report.frame import Catalogue, Panel, comparable_sets, to_frame
 from bench.report.observations import observe, tuned
 from bench.report.pages.build import GENERATED
-from bench.report.tables import provenance
+from bench.report.points import ArraysOf, CurvesOf
+from bench.report.tables import analyses, provenance
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
 from bench.report.verdict import UNDECIDED, Estimate, Verdict, decide

@@ -1,71 +1,13 @@
-"""What the analyses say, as tidy tables: linear probe, t-SNE, discrepancy, similarity to the pretrained body.
-
-Reads the `analysis` part of records (see bench.analysis.summary) and, for t-SNE, the arrays beside them. Cells without
-an analysis, or with one that was skipped, have no lines here.
-"""
+"""The tables of the analyses: linear probe, discrepancy and its pairing, similarity to the pretrained body."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import numpy as np
 import pandas as pd
 
-from bench.records.record import Record
 from bench.report.document.table import Column, Entry, Table, number
 from bench.report.frame import Panel
+from bench.report.points import discrepancy_points, found, probe_points
 from bench.report.statistics import summarise
-
-ArraysOf = Callable[[Record], Mapping[str, np.ndarray]]
-"""Gives the arrays beside a record, {} if there are none."""
-
-CELL = ["task", "row", "seed", "backbone", "record"]
-
-
-def found(panel: Panel, name: str) -> Iterator[tuple[list[Any], Record, Mapping[str, Any]]]:
-    """(values of `CELL`, record, result) of every cell that has the analysis `name`."""
-    has = [name in record["analysis"] for record in panel.cells["record"]]
-    for line in panel.cells[has].to_dict("records"):
-        result = line["record"]["analysis"][name]
-        if line["status"] == "done" and result and "skipped" not in result:
-            yield [line["task"], line["row"], line["seed"], line["backbone"], line["id"]], line["record"], result
-
-
-def probe_points(panel: Panel) -> pd.DataFrame:
-    """Probe error [%] by epoch with its interval over test samples, and the pretrained body's error."""
-    out = []
-    for cell, _, result in found(panel, "probe"):
-        lists = (result[key] for key in ("epochs", "error", "low", "high"))
-        for point in zip(*lists, strict=True):
-            out.append([*cell, result.get("source", ""), *point, result["pretrained_error"]])
-    return pd.DataFrame(out, columns=[*CELL, "source", "epoch", "error", "low", "high", "pretrained_error"])
-
-
-def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
-    """Coordinates (without unit) by sample: of the fine-tuned body of each cell, and of its pretrained one."""
-    parts = []
-    for cell, record, result in found(panel, "tsne"):
-        arrays = arrays_of(record)
-        if "tsne_rows" not in arrays:
-            continue
-        test = arrays["source_test"].astype(bool)
-        labels = arrays["source_labels"][test][arrays["tsne_rows"]]
-        names = np.asarray(arrays["source_classes"]).astype(str)[labels]
-        for body in ("pretrained", "last"):
-            xy, epoch = arrays[f"tsne_{body}"], 0 if body == "pretrained" else result["epoch"]
-            common = dict(zip(CELL, cell, strict=True), source=result.get("source", ""), body=body, epoch=epoch)
-            parts.append(pd.DataFrame({"class": names, "x": xy[:, 0], "y": xy[:, 1]}).assign(**common))
-    columns = [*CELL, "source", "body", "epoch", "class", "x", "y"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def movement_points(panel: Panel) -> pd.DataFrame:
-    """Relative weight movement (no unit) of each block of each cell's body, in the order of the blocks; `all` is last."""
-    out = []
-    for cell, _, result in found(panel, "similarity"):
-        out += [[*cell, block, value] for block, value in result.get("movement", {}).items()]
-    return pd.DataFrame(out, columns=[*CELL, "block", "movement"])
 
 
 def probe_table(panel: Panel) -> Table | None:
@@ -100,14 +42,6 @@ def _probe_entry(points: pd.DataFrame) -> Entry:
         return Entry(f"{s.mean:.1f} ± {s.std:.1f} ({s.n})", s.mean, s.std, s.low, s.high, s.n, records=records)
     low, high = (float(points[key].iloc[0]) for key in ("low", "high"))
     return Entry(f"{s.mean:.1f} [{low:.1f}, {high:.1f}]", s.mean, None, low, high, 1, records=records)
-
-
-def discrepancy_points(panel: Panel) -> pd.DataFrame:
-    """D of each cell in its variants, and what chance gives; all without unit, 0 to 1."""
-    keys = ["unnormalised", "renormalised", "matched_only", "chance"]
-    results = found(panel, "discrepancy")
-    out = [[*cell, result.get("source", ""), *(result.get(k) for k in keys)] for cell, _, result in results]
-    return pd.DataFrame(out, columns=[*CELL, "source", *keys])
 
 
 def discrepancy_table(panel: Panel) -> Table | None:
