@@ -9,6 +9,7 @@ import time
 from bench.records.store import Store
 from bench.registry import suites
 from bench.report.document.write import write
+from bench.report.evidence import Evidence
 from bench.report.frame import Catalogue
 from bench.report.pages.build import build
 from tests.record_factory import make_curves, make_record
@@ -42,7 +43,7 @@ def test_report_of_10_000_records(benchmark, tmp_path):
     def whole():
         records, _ = store.scan()
         clock.append(time.perf_counter())
-        page = build(records, curves_of=store.curves, catalogue=Catalogue(suites()))
+        page = build(Evidence(records, store.curves), Catalogue(suites()))
         clock.append(time.perf_counter())
         write(page, tmp_path / "report", html=True)
         clock.append(time.perf_counter())

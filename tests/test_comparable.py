@@ -6,6 +6,7 @@ import pytest
 
 from bench.records import comparable
 from bench.report.document.markdown import markdown
+from bench.report.evidence import Evidence
 from bench.report.frame import Catalogue, panels, to_frame
 from bench.report.pages import build
 from bench.report.pages.compare import compare
@@ -34,14 +35,14 @@ def test_seeds_that_are_not_comparable_are_neither_averaged_nor_in_one_table(asp
     assert tables.score_table(apart, CATALOGUE).entry("vanilla", "advection").value == 0.8
     assert main.name != apart.name and "set apart 1" in build.heading(apart)
     for panel in (main, apart):
-        said = [note for note in tables.score_table(panel, CATALOGUE).notes if "Attention: advection" in note]
+        said = [note for note in tables.score_table(panel, CATALOGUE).attention if "Attention: advection" in note]
         assert len(said) == 1 and aspect in said[0], said
 
 
 def test_methods_that_are_not_comparable_are_ranked_apart():
     main, apart = parts(make_record(), make_record(method="mona"), make_record(method="orca", **OTHERS["precision"]))
     assert (main.rows, apart.rows) == (("vanilla", "mona"), ("orca",))
-    page = markdown(build.build([r for p in (main, apart) for r in p.cells["record"]]))
+    page = markdown(build.build(Evidence([r for p in (main, apart) for r in p.cells["record"]])))
     assert "precision bf16 instead of fp32" in page and "set apart 1" in page
 
 

@@ -11,6 +11,7 @@ import pytest
 from bench.report.document.html import to_html
 from bench.report.document.page import Page, Section
 from bench.report.document.table import Column, Entry, Table
+from bench.report.evidence import Evidence
 from bench.report.pages.build import build
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
 
@@ -40,7 +41,7 @@ def page():
         for s in (0, 1)
     ]
     records.append(make_record(method="linear", status="diverged"))
-    made = build(records, curves_of=lambda r: make_curves(), arrays_of=lambda r: make_arrays(seed=r["seed"]))
+    made = build(Evidence(records, lambda r: make_curves(), lambda r: make_arrays(seed=r["seed"])))
     return to_html(made, {d.name: d.svg() for d in made.drawings()})
 
 

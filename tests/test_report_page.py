@@ -16,6 +16,7 @@ from bench.report.document.markdown import markdown
 from bench.report.document.page import Fold, Page, Section, Text
 from bench.report.document.table import Column, Entry, Table
 from bench.report.document.write import write
+from bench.report.evidence import Evidence
 from bench.report.frame import Catalogue, panels, to_frame
 from bench.report.pages.build import build
 from bench.report.pages.compare import compare
@@ -29,8 +30,8 @@ CATALOGUE = Catalogue(
 )
 
 
-def text_of(*records, **options):
-    return markdown(build(records, catalogue=CATALOGUE, **options))
+def text_of(*records, suites=None, **beside):
+    return markdown(build(Evidence(records, **beside), CATALOGUE, suites))
 
 
 @pytest.mark.parametrize("more", [[], ["--study", "mona-ablation"], ["--html"]])
@@ -47,7 +48,7 @@ def test_a_report_of_nothing_is_an_error_and_writes_nothing(tmp_path, capsys, mo
 
 
 def test_a_page_without_records_says_how_to_make_some():
-    assert "no records" in markdown(build([])) and "bench run" in markdown(build([]))
+    assert "no records" in markdown(build(Evidence([]))) and "bench run" in markdown(build(Evidence([])))
 
 
 def test_generated_data_have_a_banner_and_official_ones_have_none():
@@ -90,7 +91,7 @@ def test_provenance_names_code_machines_data_weights_and_commands():
 
 def test_every_table_and_figure_is_written_beside_the_page(tmp_path):
     records = [make_record(method=m, seed=s, score=0.2 + 0.01 * s) for m in ("mona", "vanilla") for s in (0, 1)]
-    page = build(records, catalogue=CATALOGUE, curves_of=lambda record: make_curves())
+    page = build(Evidence(records, lambda record: make_curves()), CATALOGUE)
     write(page, tmp_path)
     linked = re.findall(r"\]\(((?:tables|figures)/[^)]+)\)", (tmp_path / "README.md").read_text())
     assert linked and all((tmp_path / link).is_file() for link in linked)
@@ -105,7 +106,7 @@ def test_every_number_in_every_table_leads_to_its_records_and_latex_is_ascii():
     ]
     records.append(make_record(method="linear", status="lost"))
     other = [make_record(method="mona", seed=s, score=0.3 + 0.02 * s) for s in (0, 1)]
-    tables = build(records, catalogue=CATALOGUE).tables() + compare(records, other, "AB", catalogue=CATALOGUE).tables()
+    tables = build(Evidence(records), CATALOGUE).tables() + compare(records, other, "AB", catalogue=CATALOGUE).tables()
     names = {t.name.split("_")[0] for t in tables}
     assert {
         "scores",
@@ -125,18 +126,18 @@ def test_every_number_in_every_table_leads_to_its_records_and_latex_is_ascii():
 
 
 def test_an_earlier_report_leaves_nothing_behind(tmp_path):
-    write(build([make_record(status="lost")], catalogue=CATALOGUE), tmp_path)
+    write(build(Evidence([make_record(status="lost")]), CATALOGUE), tmp_path)
     assert (tmp_path / "tables" / "failures.csv").exists()
     (tmp_path / "figures").mkdir(exist_ok=True)
     (tmp_path / "figures" / "notes.txt").write_text("not ours")
-    write(build([make_record()], catalogue=CATALOGUE), tmp_path)
+    write(build(Evidence([make_record()]), CATALOGUE), tmp_path)
     assert not (tmp_path / "tables" / "failures.csv").exists() and (tmp_path / "figures" / "notes.txt").exists()
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
     records = [make_record(seed=s, score=0.2 + 0.01 * s) for s in (0, 1)]
     for name in ("a", "b"):
-        write(build(records, catalogue=CATALOGUE, curves_of=lambda record: make_curves()), tmp_path / name, html=True)
+        write(build(Evidence(records, lambda record: make_curves()), CATALOGUE), tmp_path / name, html=True)
     a, b = tmp_path / "a", tmp_path / "b"
     files = [p.relative_to(a) for p in a.rglob("*") if p.is_file()]
     assert len(files) > 10 and all((a / f).read_bytes() == (b / f).read_bytes() for f in files)
@@ -354,7 +355,7 @@ def test_a_thousand_records_are_fast(many, tmp_path):
 
     clock = time.perf_counter()
     records, _ = many.scan()
-    write(build(records, curves_of=many.curves, catalogue=CATALOGUE), tmp_path, html=True)
+    write(build(Evidence(records, many.curves), CATALOGUE), tmp_path, html=True)
     assert len(records) == 1000
     # The promise is 10,000 in 30 s (benchmarks/bench_report.py); a tenth has to fit easily, on a slow machine too.
     assert time.perf_counter() - clock < 20

@@ -16,6 +16,8 @@ from bench.plan import Places, base_layers, plan, to_run
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.report.document.markdown import markdown
+from bench.report.document.write import write
+from bench.report.evidence import Evidence
 from bench.report.figures.drawing import looks as looks_of
 from bench.report.figures.studies import correlation_figure, verdict_figure
 from bench.report.pages import study as page_of
@@ -30,6 +32,12 @@ NAMES = {
     "tuned-baseline", "small-supervised", "equal-budget",
 }  # fmt: skip
 VISION = {"input_shape": [1, 32, 32]}
+
+
+def written(name, size, store, out, html=False):
+    """README.md of the page of a study's records in a store."""
+    page = page_of.build(name, size, Evidence(store.scan()[0], store.curves, folder=store.folder))
+    return write(page, out, html=html)[0]
 
 
 def records_of(name: str, size: str, value, **more) -> list[Record]:  # type: ignore[no-untyped-def]
@@ -47,7 +55,7 @@ def records_of(name: str, size: str, value, **more) -> list[Record]:  # type: ig
 
 def decided(name: str, size: str, value, **more):  # type: ignore[no-untyped-def]
     """The verdicts of a study in its only part, with the curves that `value` cannot give left empty."""
-    found = page_of.verdicts(name, size, records_of(name, size, value, **more), lambda record: {})
+    found = page_of.verdicts(name, size, Evidence(records_of(name, size, value, **more)))
     assert len(found) == 1
     return next(iter(found.values()))
 
@@ -255,7 +263,7 @@ def test_a_worse_method_is_contradicted_and_noise_is_undecided():
 def test_too_few_runs_are_undecided_whatever_they_say():
     records = records_of("mona-table-pdebench", "quick", lambda a, t, s, o: 0.1 if a == "mona" else 0.5 + noise(t, s))
     few = [r for r in records if r["task"] == "burgers"]
-    found = page_of.verdicts("mona-table-pdebench", "quick", few, lambda record: {})["generated"]
+    found = page_of.verdicts("mona-table-pdebench", "quick", Evidence(few))["generated"]
     assert {v.outcome for v in found} == {"undecided"}
     assert "3 units, the rule asks for 6" in found[0].reason
 
@@ -276,7 +284,7 @@ def test_official_and_generated_records_are_judged_apart():
 
     both = records_of("mona-table-pdebench", "quick", value)
     both += records_of("mona-table-pdebench", "quick", lambda a, t, s, o: 0.4 + noise(a, t, s), origin="official")
-    found = page_of.verdicts("mona-table-pdebench", "quick", both, lambda record: {})
+    found = page_of.verdicts("mona-table-pdebench", "quick", Evidence(both))
     assert list(found) == ["official", "generated"]
     assert found["generated"][0].outcome == "supported"
     assert found["official"][0].outcome == "negligible"
@@ -288,7 +296,7 @@ def test_two_backbones_on_one_task_are_judged_apart():
 
     both = records_of("mona-table-pdebench", "quick", value)
     both += records_of("mona-table-pdebench", "quick", value, backbone="roberta_base")
-    found = page_of.verdicts("mona-table-pdebench", "quick", both, lambda record: {})
+    found = page_of.verdicts("mona-table-pdebench", "quick", Evidence(both))
     assert set(found) == {"generated (minilm)", "generated (roberta_base)"}
 
 
@@ -402,7 +410,7 @@ def test_a_page_is_written_from_any_records(name, tmp_path):
 
     records = records_of(name, "quick", value)
     store = make_store(tmp_path / "results", *records)
-    readme = page_of.write(name, "quick", store, tmp_path / "out", html=True)
+    readme = written(name, "quick", store, tmp_path / "out", html=True)
     text = readme.read_text()
     assert studies.find(name).question in text
     assert all(rule.says in text for rule in studies.find(name).rules)
@@ -417,16 +425,16 @@ def test_a_page_is_written_from_any_records(name, tmp_path):
 
 def test_equal_scores_can_be_drawn(tmp_path):
     records = records_of("orca-alignment", "quick", lambda arm, task, seed, overrides: 13 / 7)
-    assert page_of.write("orca-alignment", "quick", make_store(tmp_path / "r", *records), tmp_path / "out").exists()
+    assert written("orca-alignment", "quick", make_store(tmp_path / "r", *records), tmp_path / "out").exists()
 
 
 def test_a_page_without_records_says_how_to_make_them():
-    text = markdown(page_of.build("mona-ablation", "quick", []))
+    text = markdown(page_of.build("mona-ablation", "quick", Evidence([])))
     assert "0 of 96 cells" in text and "python -m bench run --study mona-ablation --size quick" in text
 
 
 def test_records_of_other_cells_are_left_out():
-    text = markdown(page_of.build("mona-ablation", "quick", [make_record(task="spherical", method="orca")]))
+    text = markdown(page_of.build("mona-ablation", "quick", Evidence([make_record(task="spherical", method="orca")])))
     assert "0 of 96 cells" in text
 
 
@@ -461,9 +469,9 @@ def test_every_study_runs_at_tiny_size_and_is_reported(name, everything, tmp_pat
     mine = [r for r in records if studies.key_of(r) in expected]
     assert not problems and len(mine) == len(expected)
     assert {r["status"] for r in mine} == {"done"}, [r["error"] for r in mine if r["error"]]
-    readme = page_of.write(name, "tiny", everything, tmp_path / "out")
+    readme = written(name, "tiny", everything, tmp_path / "out")
     assert f"{len(expected)} of {len(expected)} cells" in readme.read_text()
-    found = page_of.verdicts(name, "tiny", records, everything.curves)["generated"]
+    found = page_of.verdicts(name, "tiny", Evidence(records, everything.curves))["generated"]
     assert len(found) == len(studies.find(name).rules)
     for analysis in dict(studies.find(name).analysis):
         if analysis in ("probe", "tsne", "discrepancy"):

@@ -72,15 +72,15 @@ def reported(
     args: argparse.Namespace, folder: Path, catalogue: Catalogue, suites: Sequence[str] | None
 ) -> tuple[Page, list[Problem]]:
     """The page of a store or of a study, and the files that were set aside."""
+    from bench.report.evidence import Evidence
     from bench.report.pages import build, study
-    from bench.report.sidecars import Sidecars
 
     store, records, problems = read(folder)
-    beside = Sidecars(store, problems)
+    evidence = Evidence.of(store, records, problems)
     page = (
-        study.build(args.study, args.size or "quick", records, beside.curves, beside.arrays, catalogue, folder)
+        study.build(args.study, args.size or "quick", evidence, catalogue)
         if args.study
-        else build.build(records, problems, beside.curves, catalogue, suites, folder, beside.arrays)
+        else build.build(evidence, catalogue, suites)
     )
     return page, problems
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench import studies
 from bench.records.record import Record
-from bench.report.points import CurvesOf
+from bench.report.evidence import CurvesOf
 from bench.studies.study import MEASURES, Study
 
 SCORES = ("score", "score_last", "score_best_test")

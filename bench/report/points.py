@@ -6,19 +6,16 @@ an analysis, or with one that was skipped, have no lines here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.records.record import Record
+from bench.report.evidence import ArraysOf, CurvesOf
 from bench.report.frame import Panel
 
-CurvesOf = Callable[[Record], Mapping[str, Any]]
-"""Gives the curves beside a record, {} if there are none."""
-ArraysOf = Callable[[Record], Mapping[str, np.ndarray]]
-"""Gives the arrays beside a record, {} if there are none."""
 SPLITS = {"val": "validation", "test": "test"}
 """Key in an epoch's row -> the split in words."""
 CELL = ["task", "row", "seed", "backbone", "record"]

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from bench.report.evidence import ArraysOf
 from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, WIDTH, Drawing, grid, legend_below, looks
 from bench.report.frame import Panel
-from bench.report.points import ArraysOf, discrepancy_points, movement_points, probe_points, tsne_points
+from bench.report.points import discrepancy_points, movement_points, probe_points, tsne_points
 from bench.words import printable
 
 CLASS_COLOURS = tuple(COLOURS.values())

@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from bench.report.evidence import CurvesOf
 from bench.report.figures.drawing import MUTED, Drawing, grid, legend_below, looks
 from bench.report.frame import Panel
-from bench.report.points import SPLITS, CurvesOf, curve_points
+from bench.report.points import SPLITS, curve_points
 
 
 def learning_curves(panel: Panel, curves_of: CurvesOf) -> Drawing | None:

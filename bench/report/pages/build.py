@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.records.record import Record
 from bench.records.store import Problem
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
+from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
-from bench.report.points import ArraysOf, CurvesOf
 from bench.report.tables import analyses, over_tasks, provenance, published
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
@@ -27,30 +26,22 @@ GENERATED = (
 )
 
 
-def build(
-    records: Sequence[Record],
-    problems: Sequence[Problem] = (),
-    curves_of: CurvesOf = lambda record: {},
-    catalogue: Catalogue | None = None,
-    suites: Sequence[str] | None = None,
-    folder: Path | str = "results",
-    arrays_of: ArraysOf = lambda record: {},
-) -> Page:
-    """The page of all records, or of those in `suites`; `curves_of` and `arrays_of` give a record's sidecars."""
+def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequence[str] | None = None) -> Page:
+    """The page of all records, or of those in `suites`."""
     catalogue = catalogue or Catalogue()
-    frame = to_frame(records)
+    frame = to_frame(evidence.records)
     parts = panels(frame, catalogue, suites)
     shown = shown_in(frame, parts)
-    evidence = [_panel(panel, catalogue, curves_of, arrays_of) for panel in parts]
+    made = [_panel(panel, catalogue, evidence) for panel in parts]
     # Only now is it known which sidecars could not be read.
-    sections = [_summary(shown, parts, problems, folder), *evidence]
+    sections = [_summary(shown, parts, evidence), *made]
     if (failed := tables.failure_table(shown)) is not None:
         sections.append(Section("Failures", (failed,)))
-    if problems:
-        sections.append(problems_section(problems))
+    if evidence.problems:
+        sections.append(problems_section(evidence.problems))
     sections += _published(parts, catalogue)
     if len(shown):
-        sections.append(_provenance(shown, folder, suites))
+        sections.append(_provenance(shown, evidence.folder, suites))
     banners = (Banner(GENERATED),) if (shown["origin"] == "generated").any() else ()
     return Page("Benchmark report", banners, tuple(sections), len(shown))
 
@@ -62,15 +53,15 @@ def heading(panel: Panel) -> str:
     return f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}{apart}"
 
 
-def _summary(shown: pd.DataFrame, parts: Sequence[Panel], problems: Sequence[Problem], folder: Path | str) -> Section:
+def _summary(shown: pd.DataFrame, parts: Sequence[Panel], evidence: Evidence) -> Section:
     if shown.empty:
-        text = f"There are no records in `{folder}` that this report would show. `python -m bench run` makes some."
-        return Section("At a glance", (Text(text), *_unreadable(problems)))
+        text = f"There are no records in `{evidence.folder}` that this report would show. `python -m bench run` makes some."
+        return Section("At a glance", (Text(text), *_unreadable(evidence.problems)))
     counts = shown["status"].value_counts()
     said = ", ".join(f"{n} {tables.WORDS.get(str(status), str(status))}" for status, n in counts.items())
     sizes = [counted(shown[column].nunique(), column) for column in ("task", "method", "seed")]
     first = f"{counted(len(shown), 'record')}: {said}. {', '.join(sizes)}."
-    lines = [Text(first), *_unreadable(problems)]
+    lines = [Text(first), *_unreadable(evidence.problems)]
     for panel in parts:
         standing = f"**{heading(panel)}.** {over_tasks.standing(panel)}"
         lines.append(Text(f"{standing} {prices(panel).sentence}".rstrip()))
@@ -83,9 +74,9 @@ def _unreadable(problems: Sequence[Problem]) -> list[Block]:
     return [Text(f"**{counted(len(problems), 'file')} could not be read (in no table)**: see Unreadable records.")]
 
 
-def _panel(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:
+def _panel(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
     blocks: list[Block] = [tables.score_table(panel, catalogue)]
-    drawing = learning_curves(panel, curves_of)
+    drawing = learning_curves(panel, evidence.curves)
     blocks += [drawing] if drawing else []
     blocks += ranking_figures(panel)
     if (found := over_tasks.pair_table(panel)) is not None:
@@ -94,7 +85,7 @@ def _panel(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: A
         blocks.append(Fold("95 % intervals over seeds", (found,)))
     if (found := tables.selection_table(panel)) is not None:
         blocks.append(Fold("Selection bias: last, best on validation, best on test", (found,)))
-    blocks += analysis_figures(panel, arrays_of)
+    blocks += analysis_figures(panel, evidence.arrays)
     made = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
     for make in made:
         if (found := make(panel)) is not None:

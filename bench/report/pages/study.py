@@ -18,17 +18,15 @@ import pandas as pd
 from bench import studies
 from bench.records.comparable import METHOD_CODE
 from bench.records.record import Record
-from bench.records.store import Store
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
 from bench.report.document.table import Column, Entry, Table
-from bench.report.document.write import write as write_page
+from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
 from bench.report.frame import Catalogue, Panel, comparable_sets, to_frame
 from bench.report.observations import observe, tuned
 from bench.report.pages.build import GENERATED
-from bench.report.points import ArraysOf, CurvesOf
 from bench.report.tables import analyses, provenance
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
@@ -54,48 +52,26 @@ class Part:
     """As in `frame.Panel`."""
 
 
-def write(
-    study: str,
-    size: str,
-    store: Store,
-    out: Path,
-    arrays_of: ArraysOf = lambda record: {},
-    catalogue: Catalogue | None = None,
-    html: bool = False,
-) -> Path:
-    """Write the page of a study's records in `store` to the folder `out`; returns its README.md."""
-    page = build(study, size, store.scan()[0], store.curves, arrays_of, catalogue, store.folder)
-    return write_page(page, out, html=html)[0]
-
-
-def build(
-    name: str,
-    size: str,
-    records: Sequence[Record],
-    curves_of: CurvesOf = lambda record: {},
-    arrays_of: ArraysOf = lambda record: {},
-    catalogue: Catalogue | None = None,
-    folder: Path | str = "results",
-) -> Page:
-    """The page of a study at a size from whatever records are given; those of other cells are left out."""
+def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None = None) -> Page:
+    """The page of a study at a size from whatever records there are; those of other cells are left out."""
     study, catalogue = studies.find(name), catalogue or Catalogue()
-    table = observe(study, size, records, curves_of)
+    table = observe(study, size, evidence.records, evidence.curves)
     sections = [_question(study, size, table)]
     for part in parts(study, table):
         panel = panel_of(study, size, part)
-        sections += [_verdicts(study, part, panel), _evidence(panel, catalogue, curves_of, arrays_of)]
+        sections += [_verdicts(study, part, panel), _shown(panel, catalogue, evidence)]
     frame = to_frame(_unique(table))
     if (failed := tables.failure_table(frame)) is not None:
         sections.append(Section("Failures", (failed,)))
-    sections.append(_provenance(frame, name, size, folder))
+    sections.append(_provenance(frame, name, size, evidence.folder))
     banners = (Banner(GENERATED),) if (frame["origin"] == "generated").any() else ()
     return Page(f"Study {study.name}, size {size}", banners, tuple(sections), len(frame))
 
 
-def verdicts(name: str, size: str, records: Sequence[Record], curves_of: CurvesOf) -> dict[str, list[Verdict]]:
+def verdicts(name: str, size: str, evidence: Evidence) -> dict[str, list[Verdict]]:
     """The verdict on every rule, for each part of the records ("generated", "official", or with a backbone's name)."""
     study = studies.find(name)
-    found = parts(study, observe(study, size, records, curves_of))
+    found = parts(study, observe(study, size, evidence.records, evidence.curves))
     return {_part_name(part): judge(study, part) for part in found}
 
 
@@ -244,9 +220,9 @@ def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
     return Table(f"tuning_{panel.name}", "Chosen on validation", "arm", columns, tuple(rows), (note,))
 
 
-def _evidence(panel: Panel, catalogue: Catalogue, curves_of: CurvesOf, arrays_of: ArraysOf) -> Section:
-    blocks: list[Block] = [tables.score_table(panel, catalogue), *analysis_figures(panel, arrays_of)]
-    drawing = learning_curves(panel, curves_of)
+def _shown(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
+    blocks: list[Block] = [tables.score_table(panel, catalogue), *analysis_figures(panel, evidence.arrays)]
+    drawing = learning_curves(panel, evidence.curves)
     blocks += [drawing] if drawing else []
     for title, table in (
         ("95 % intervals over seeds", tables.interval_table(panel)),

@@ -1,7 +1,13 @@
-"""What lies beside the records of a store, read when a page needs it; a file that is not what it should be is set aside."""
+"""What a page is made of: records, and what lies beside them, read when a page needs it.
+
+A file that is not what it should be is set aside.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +15,34 @@ import numpy as np
 from bench.records.record import Record
 from bench.records.store import Problem, Store
 from tasks.files.arrays import read_arrays
+
+CurvesOf = Callable[[Record], Mapping[str, Any]]
+"""Gives the curves beside a record, {} if there are none."""
+ArraysOf = Callable[[Record], Mapping[str, np.ndarray]]
+"""Gives the arrays beside a record, {} if there are none."""
+
+
+def _nothing(record: Record) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Records with their sidecars. Reading sidecars may add to `problems`."""
+
+    records: Sequence[Record]
+    curves: CurvesOf = _nothing
+    arrays: ArraysOf = _nothing
+    folder: Path | str = "results"
+    """Where the records are, for the commands on the page."""
+    problems: Sequence[Problem] = ()
+    """Files that cannot be read."""
+
+    @staticmethod
+    def of(store: Store, records: Sequence[Record], problems: list[Problem]) -> Evidence:
+        """The records of a store with the files beside them."""
+        beside = Sidecars(store, problems)
+        return Evidence(records, beside.curves, beside.arrays, store.folder, problems)
 
 
 class Sidecars:
