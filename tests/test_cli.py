@@ -201,7 +201,7 @@ def test_a_user_without_name_and_home_is_served(verb, tmp_path):
 )
 def test_exit_0_means_that_every_selected_cell_is_done(results, code, shared_data, tmp_path, capsys, monkeypatch):
     from bench import launch
-    from bench.launch.work import Result
+    from bench.launch.work import Outcome, Result
     from bench.plan import Cell
 
     records = {"done": {"status": "done"}, "skipped": {"status": "done"}, "skipped since failed": {"status": "failed"}}
@@ -209,7 +209,7 @@ def test_exit_0_means_that_every_selected_cell_is_done(results, code, shared_dat
         Result(Cell("spherical", "vanilla", "swin_micro", n), kind.partition(" ")[0], "why", records.get(kind))
         for n, kind in enumerate(results)
     ]
-    monkeypatch.setattr(launch, "run", lambda *_: launch.Outcome(made))
+    monkeypatch.setattr(launch, "run", lambda *_: Outcome(made))
     assert main(["run", "--tasks", "spherical", "--profile", "tiny",
                  "--data-dir", str(shared_data), "--results-dir", str(tmp_path)]) == code  # fmt: skip
 

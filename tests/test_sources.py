@@ -22,6 +22,7 @@ from bench.sources import SOURCES, SourceArrays, SourceData, fashion_mnist, load
 from bench.sources.load import checked
 from bench.sources.topics import largest_topics, windows
 from methods.contract import Source
+from tasks import source
 from tasks.contract import DataError
 
 VISION, TEXT = BACKBONES["swin_micro"], BACKBONES["minilm"]
@@ -248,6 +249,15 @@ def test_the_cache_tells_weights_data_count_and_seed_apart(tmp_path):
     SourceData(body("swin_micro"), other, "cpu", 0, tmp_path).features(50)
     SourceData(load_source_model(VISION, random_weights=True, seed=1), digits(), "cpu", 0, tmp_path).features(50)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_an_edit_of_the_code_that_makes_the_features_makes_them_again(tmp_path, monkeypatch):
+    vision_data(tmp_path).features(50)
+    (kept,) = tmp_path.iterdir()
+    changed, hashed = source.places("bench")[0] / "models" / "vision.py", source._file_hash
+    monkeypatch.setattr(source, "_file_hash", lambda path: "edited" if path == changed else hashed(path))
+    vision_data(tmp_path).features(50)
+    assert len([*tmp_path.iterdir()]) == 2 and kept.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"not an archive at all"])

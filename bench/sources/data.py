@@ -15,6 +15,7 @@ from bench import machine
 from bench.errors import SetupError
 from bench.models.source import SourceModel, fingerprint
 from bench.sources.arrays import SourceArrays
+from tasks import source
 from tasks.files.copies import keep_copy, read_copy
 
 
@@ -75,7 +76,7 @@ class SourceData:
         """Token means of e0(x) and labels of the first `count` samples of a seeded shuffle of the training samples.
 
         (n, D) float32 and (n,) int64 on the device, n the smaller of `count` and len(self). Kept on disk where there is
-        a cache folder that can be written, per (backbone and its weights, source data, count, seed).
+        a cache folder that can be written, per (backbone and its weights, source data, count, seed, and the code that makes them).
         """
         if count < 1:
             raise SetupError(f"{count} source samples were asked for, expected at least 1")
@@ -102,7 +103,8 @@ class SourceData:
     def _cache_file(self, count: int) -> Path | None:
         if self.cache_dir is None:
             return None
-        key = f"{fingerprint(self.model.embedder, 64)} {self.fingerprint} {count} {self.seed}"
+        code = source.digest(__name__)
+        key = f"{fingerprint(self.model.embedder, 64)} {self.fingerprint} {count} {self.seed} {code}"
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         return self.cache_dir / f"{self.model.spec.name}-{self.name}-{count}-{digest}.npz"
 
