@@ -54,8 +54,8 @@ def of(records: Sequence[Record]) -> list[Scores]:
     catalogue, out = find_catalogue(), []
     for panel in panels(to_frame(records), catalogue):
         found = tables.score_table(panel, catalogue)
-        of_tasks = found.columns[: len(panel.tasks)]  # then come rank and win rate
-        entries = zip(*(row[: len(of_tasks)] for _, row in found.rows))
+        place = slice(1, 1 + len(panel.tasks))  # after the price, before rank and win rate
+        of_tasks, entries = found.columns[place], zip(*(row[place] for _, row in found.rows))
         heads, methods = tuple(c.head for c in of_tasks), tuple(label for label, _ in found.rows)
         out.append(Scores(found.title, heads, methods, tuple(entries), tuple(found.legend())))
     return out
