@@ -62,8 +62,20 @@ class TorchBatch:
     extra: Mapping[str, torch.Tensor]
 
 
+@dataclass(frozen=True)
+class Position:
+    """Where a phase of training is, over all attempts: a resumed run sees what an uninterrupted one sees."""
+
+    epoch: int
+    """Whole epochs that are over."""
+    epochs: int
+    """Planned epochs."""
+    done: float
+    """The part of the phase that is over, 0 to 1, step by step; under a budget, the part of the budget."""
+
+
 class Context(Protocol):
-    """Everything that one cell lends its method during stage 1."""
+    """Everything that one cell lends its method."""
 
     model: TargetModel
     source: Source
@@ -76,6 +88,11 @@ class Context(Protocol):
     train_size: int
     val_size: int
     """0 where there is no validation split (`paper`)."""
+
+    @property
+    def position(self) -> Position:
+        """Where the phase under way is: for weights of a loss that change as training goes on."""
+        ...
 
     def labels(self) -> np.ndarray:
         """(n,) class labels of the training split; k-means clusters (k = 10) of the targets where there are none."""
@@ -146,6 +163,14 @@ class Method:
     def build(self, kind: str, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> nn.Module | None:
         """A model of the method's own, from raw input to output; None (the default): h ∘ f ∘ e of the backbone."""
         return None
+
+    def prepare(self, context: Context) -> None:
+        """Change the model before anything is trained: put adapters into its body, or give it modules of the method's own.
+
+        A module set as an attribute of `context.model` is part of it: on its device, counted, checkpointed and resumed,
+        and moved by stage 2 unless `trainable` leaves it out. Torch's own generator is seeded for this hook, so that
+        weights drawn here are the same at every (re)start. Nothing can be trained yet. The default does nothing.
+        """
 
     def align(self, context: Context) -> None:
         """Stage 1. The default does nothing."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from methods.contract import TorchBatch
+from methods.contract import Position, TorchBatch
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ class FakeContext:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     logs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=dict)
+    position: Position = field(default_factory=lambda: Position(0, 1, 0.0))
 
     @property
     def train_size(self) -> int:
@@ -186,6 +187,7 @@ class FakeContext:
         self.logs[name], self.rates[name] = [], []
         for epoch in range(epochs):
             rate = lr(epoch) if callable(lr) else lr
+            self.position = Position(epoch, epochs, epoch / epochs)
             for item in epoch_batches(epoch) if epoch_batches else self._shuffled(name, epoch):
                 for p in self.model.parameters():
                     p.grad = None

@@ -142,4 +142,7 @@ class Observer:
         assert self._source is not None
         if not started_pretrained:
             return {"movement": {}, "movement_skipped": "the body did not start from the pretrained weights"}
-        return {"movement": movement(encoder, self._source.model.encoder)}
+        try:
+            return {"movement": movement(encoder, self._source.model.encoder)}
+        except AnalysisError as error:  # a method may have put modules of its own into the body
+            return {"movement": {}, "movement_skipped": str(error)}

@@ -34,7 +34,7 @@ def build(run: Run, data: Data) -> Built:
     own = run.config.method.build(run.task.kind, data.input_shape, data.output_shape)
     if own is not None:
         trained = any(True for _ in own.parameters())
-        run.draft.model(own, "random: a model of the method's own" if trained else "none: a closed form")
+        run.draft.weights("random: a model of the method's own" if trained else "none: a closed form")
         return Built(own.to(run.device), None, run.config.analysis)
     model = _around(body, run, data)
     analyses = decided(run.config.analysis, len(data.train), run.config.trainer.epochs)
@@ -48,7 +48,7 @@ def _around(body: SourceModel, run: Run, data: Data) -> nn.Module:
     if not pretrained:
         randomise(model.encoder, seed)
     set_recompute(model, config.trainer.recompute)
-    run.draft.model(model, body.weights if pretrained else f"random, seed {seed}")
+    run.draft.weights(body.weights if pretrained else f"random, seed {seed}")
     return model
 
 

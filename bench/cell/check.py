@@ -6,10 +6,11 @@ everything that is registered, so a plug-in that passes here behaves like those 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,19 @@ import numpy as np
 
 from bench import plan, registry, settings
 from bench import standins as data
+from bench.analysis.observe import Observer
 from bench.backbones import BACKBONES
+from bench.cell.determinism import determinism
+from bench.cell.draft import Draft
+from bench.cell.finetune import finetune
+from bench.cell.phase import Phase
+from bench.cell.run import Run
 from bench.cell.scoring import loss_name, metric_names, score_arrays
+from bench.cell.story import lend
 from bench.cell.story import run as run_cell
 from bench.plan import Cell, Places, Selection
 from bench.protocols import PROTOCOLS
+from bench.records.record import Record
 from methods.contract import Method
 from tasks.contract import ArraySplit, Data, Request, Split, Task
 from tasks.losses import LOSSES
@@ -214,7 +223,8 @@ def _method_checks(method: type[Method], places: Places) -> Iterator[Check]:
             f"two epochs on a tiny {task} leave a record with a score",
             functools.partial(_runs, task, method.name, places),
         )
-    yield "the same cell twice gives the same score", lambda: _repeats(method.name, places)
+    yield "every phase moves what it names, and nothing else", lambda: _moves(method.name, places)
+    yield "interrupted in each stage and resumed, it gives the same score", lambda: _resumes(method.name, places)
 
 
 def _frozen(method: type[Method]) -> None:
@@ -240,8 +250,8 @@ def _options(method: type[Method]) -> None:
         _require(bool(field.metadata.get("help")), f"{field.name}: declare it as option(default, 'meaning')")
 
 
-def _cell(task: str, method: str, places: Places) -> Cell:
-    selection = Selection(tasks=(task,), methods=(method,), profile="tiny", allow_random_weights=True)
+def _cell(task: str, method: str, places: Places, *changed: tuple[str, Any]) -> Cell:
+    selection = Selection(tasks=(task,), methods=(method,), profile="tiny", set=changed, allow_random_weights=True)
     return plan.cells(selection, places.data_dir)[0]
 
 
@@ -251,7 +261,59 @@ def _runs(task: str, method: str, places: Places) -> None:
     _require(record["score"] is not None, "the score is not a finite number")
 
 
-def _repeats(method: str, places: Places) -> None:
+def _moves(method: str, places: Places) -> None:
     cell = _cell("advection", method, places)
-    first, second = (run_cell(cell, places, {})["score"] for _ in range(2))
-    _require(first == second, f"{first} and then {second}")
+    draft = Draft(cell, places.results_dir / "moves", {})
+    with determinism(cell.seed, {}):
+        context = lend(Run.of(cell, places, {}, draft, lambda word: None))
+        fit = context.trainer.fit
+
+        def watched(phase: Phase) -> None:
+            named = list(phase.parameters)
+            before = {name: p.detach().clone() for name, p in context.model.named_parameters()}
+            fit(dataclasses.replace(phase, parameters=named))
+            _require_moved(context.model, before, named, phase)
+
+        context.trainer.fit = watched  # type: ignore[method-assign]
+        context.run.config.method.align(context)
+        finetune(context, Observer(context.built.analyses, None, places.results_dir / "moves", cell.seed, 0))
+
+
+def _require_moved(model: Any, before: Mapping[str, Any], named: list[Any], phase: Phase) -> None:
+    chosen = {id(p) for p in named}
+    mine = {name for name, p in model.named_parameters() if id(p) in chosen}
+    moved = {name for name, p in model.named_parameters() if not p.equal(before[name])}
+    _require(moved <= mine, f"{phase.name}: {', '.join(sorted(moved - mine)[:3])} moved, and was not to")
+    parts, stuck = ({name.partition(".")[0] for name in names} for names in (moved, mine))
+    if phase.epochs:
+        _require(stuck <= parts, f"{phase.name}: nothing moved of {', '.join(sorted(stuck - parts))}")
+
+
+class Interrupted(BaseException):
+    """Stands in for a kill: nothing may catch it."""
+
+
+def _resumes(method: str, places: Places) -> None:
+    cell = _cell("advection", method, places, ("stage1.epochs", 3))
+    whole = run_cell(cell, places, {})
+    other = Places(places.data_dir, places.results_dir / "interrupted")
+    stops = {stage: whole[f"steps_{stage}"] // 2 + 1 for stage in ("stage1", "stage2") if whole[f"steps_{stage}"] > 1}
+    for stage, step in stops.items():
+        with contextlib.suppress(Interrupted):
+            _attempt(cell, other, stage, step)
+    again = _attempt(cell, other, "", 0)
+    _require(again["attempts"] == len(stops) + 1, f"{again['attempts']} attempts: it was to be interrupted {stops}")
+    for key in ("status", "score", "metrics_last", "steps_stage1", "steps_stage2"):
+        _require(again[key] == whole[key], f"{key}: {whole[key]}, and {again[key]} after a resume")
+
+
+def _attempt(cell: Cell, places: Places, stage: str, step: int) -> Record:
+    """Run a cell, with a checkpoint after every step; interrupted before that of step number `step` of `stage`."""
+    words: list[str] = []
+
+    def stop(word: Mapping[str, Any]) -> None:
+        words.append(word["stage"])
+        if stage and words.count(stage) == step:
+            raise Interrupted
+
+    return run_cell(cell, places, {"trainer.checkpoint_seconds": 0.0}, stop)

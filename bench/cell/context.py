@@ -14,7 +14,7 @@ from bench.cell.batches import Loader, rng, torch_seed
 from bench.cell.build import Built
 from bench.cell.run import Run
 from bench.cell.trainer import Phase, Trainer
-from methods.contract import MethodError, Source, TorchBatch
+from methods.contract import MethodError, Position, Source, TorchBatch
 from tasks.contract import Data, Split
 from tasks.losses import LOSSES
 
@@ -55,6 +55,11 @@ class CellContext:
         if self._trainer is None:
             raise MethodError("nothing is trained before the model is whole: call `context.fit` in `align`")
         return self._trainer
+
+    @property
+    def position(self) -> Position:
+        """Where the phase under way is."""
+        return self.trainer.position
 
     @property
     def source(self) -> Source:

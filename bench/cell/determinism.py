@@ -31,3 +31,11 @@ def determinism(seed: int, runtime: Mapping[str, Any]) -> Iterator[None]:
             torch.set_float32_matmul_precision(before[1])
             torch.backends.cudnn.allow_tf32 = tf32
             torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, name: str, device: torch.device) -> Iterator[None]:
+    """Torch's global generators seeded for `name`, and afterwards as if nothing had been drawn."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(torch_seed(seed, name))
+        yield

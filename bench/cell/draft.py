@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +95,15 @@ class Draft:
         about = {"name": arrays.name, "fingerprint": arrays.fingerprint, "classes": len(arrays.classes)}
         self.record["source"] = about | {"count": count}
 
-    def model(self, model: nn.Module, weights: str) -> None:
-        """The model, and what its weights started from."""
+    def weights(self, weights: str) -> None:
+        """What the model's weights started from."""
+        self.record["weights"] = weights
+
+    def parameters(self, model: nn.Module, moved: Iterable[nn.Parameter]) -> None:
+        """How many parameters the model and its parts have, and how many of them stage 2 moves."""
         parts = {name: _count(getattr(model, name, None)) for name in PARTS}
-        self.record |= {"weights": weights, "parameters": {"total": _count(model), **parts}}
+        trainable = sum(parameter.numel() for parameter in set(moved))
+        self.record["parameters"] = {"total": _count(model), "trainable": trainable, **parts}
 
     def trained_as(self, state: State, retries: dict[str, int]) -> None:
         """The precision and commits of the training so far; `retries` goes on changing where memory runs out."""

@@ -13,7 +13,7 @@ from bench.cell.build import build
 from bench.cell.checkpoint import Checkpoints, Unfit
 from bench.cell.context import CellContext
 from bench.cell.data import load_data
-from bench.cell.determinism import determinism
+from bench.cell.determinism import determinism, seeded
 from bench.cell.draft import Draft
 from bench.cell.finetune import finetune
 from bench.cell.run import Progress, Run
@@ -101,6 +101,10 @@ def lend(run: Run) -> CellContext:
     """What the method is lent: data, model, and a trainer that begins or goes on from a checkpoint."""
     data = load_data(run)
     context = CellContext(run, data, build(run, data))
+    with seeded(run.cell.seed, "prepare", run.device):
+        run.config.method.prepare(context)
+    context.model.to(run.device)
+    run.draft.parameters(context.model, run.config.method.trainable(context.model))
     settings, checkpoints = run.config.trainer, Checkpoints(run.work)
     trainer = Trainer(context.model, context.train, settings, run.cell.seed, checkpoints, run.progress)
     trainer.continue_as(run.draft.made_of, run.draft.commit)

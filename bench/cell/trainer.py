@@ -26,12 +26,13 @@ from bench.cell.memory import Memory
 from bench.cell.phase import Phase, optimizer_for
 from bench.cell.steps import Gradient, Group, Steps, accumulate
 from bench.settings import TrainerSettings
+from methods.contract import MethodError, Position
 
 Elapsed = Callable[[int], float]
 """Optimiser steps of an epoch that are over -> the part of the epoch that they are, 0 to 1."""
 
 TALK_SECONDS = 2.0
-"""How often the loop says where it is."""
+"""How often the loop says where it is, unless checkpoints are more frequent."""
 
 
 class Diverged(ArithmeticError):
@@ -64,6 +65,7 @@ class Trainer:
         self.best_weights: dict[str, torch.Tensor] | None = None
         self._optimizer_state: Mapping[str, Any] | None = None
         self._sums: dict[str, torch.Tensor] = {}
+        self._live: tuple[Live, Elapsed] | None = None
         self._last_save = self._last_word = time.monotonic()
         self._meter = machine.Meter(train.device)
         self.memory = Memory(settings.retry_out_of_memory)
@@ -86,6 +88,7 @@ class Trainer:
             state.curves[phase.stage].append(row)
             if self._save_is_due():
                 self.save(live.optimizer)
+        self._live = None
         state.finished.append(phase.name)
         state.phase, state.epoch, state.group, state.phase_steps, state.phase_seconds = None, 0, 0, 0, 0.0
         for parameter in live.moving:
@@ -121,6 +124,7 @@ class Trainer:
         """One epoch, or what is left of it; returns its row of the curves."""
         state, phase = self.state, live.phase
         groups, elapsed = self._groups(phase)
+        self._live = live, elapsed
         self.model.train()
         self._meter.start()
         clock = time.perf_counter()
@@ -129,7 +133,7 @@ class Trainer:
             if phase.stage == "stage2":
                 state.samples += sum(len(batch.x) for batch, _ in group)
             clock = self._book(phase.stage, clock)
-            self._say(live, elapsed)
+            self._say(live)
             if self._save_is_due():
                 self.save(live.optimizer)
                 clock = time.perf_counter()
@@ -240,16 +244,24 @@ class Trainer:
         state = self.state
         return span.position(state.epoch + elapsed(state.group), state.phase_steps, state.phase_seconds)
 
-    def _say(self, live: Live, elapsed: Elapsed) -> None:
+    @property
+    def position(self) -> Position:
+        """Where the phase under way is; MethodError if there is none."""
+        if self._live is None:
+            raise MethodError("no training is under way: `context.position` is for losses and gradients")
+        (live, elapsed), epochs = self._live, self._live[0].span.epochs
+        return Position(self.state.epoch, epochs, min(1.0, self._position(live.span, elapsed) / max(epochs, 1)))
+
+    def _say(self, live: Live) -> None:
         now = time.monotonic()
-        if now - self._last_word < TALK_SECONDS:
+        if now - self._last_word < min(TALK_SECONDS, self.settings.checkpoint_seconds):
             return
         self._last_word = now
         self._meter.look()
         state, stage, epochs = self.state, live.phase.stage, live.span.epochs
         speed = state.samples / state.seconds["stage2"] if stage == "stage2" else None
         word: dict[str, Any] = {"stage": stage, "phase": state.phase, "epoch": state.epoch + 1, "epochs": epochs}
-        word |= {"steps": state.phase_steps, "done": self._position(live.span, elapsed) / max(epochs, 1)}
+        word |= {"steps": state.phase_steps, "done": self.position.done}
         # Evaluations and analyses go on between the epochs that are left, too.
         around = state.seconds["eval"] + state.seconds["analysis"] if stage == "stage2" else 0.0
         self.progress({**word, "seconds": state.phase_seconds + around, "samples_per_second": speed})
