@@ -31,7 +31,6 @@ from bench.cell.story import lend
 from bench.cell.story import run as run_cell
 from bench.plan import Cell, Places, Selection
 from bench.protocols import PROTOCOLS
-from bench.records.record import Record
 from methods.contract import Method
 from tasks.contract import ArraySplit, Data, Request, Split, Task
 from tasks.losses import LOSSES
@@ -289,6 +288,10 @@ def _require_moved(model: Any, before: Mapping[str, Any], named: list[Any], phas
         _require(stuck <= parts, f"{phase.name}: nothing moved of {', '.join(sorted(stuck - parts))}")
 
 
+OFTEN = {"trainer.checkpoint_seconds": 0.0}
+"""A checkpoint, and a word of progress, after every step."""
+
+
 class Interrupted(BaseException):
     """Stands in for a kill: nothing may catch it."""
 
@@ -301,19 +304,23 @@ def _resumes(method: str, places: Places) -> None:
     for stage, step in stops.items():
         with contextlib.suppress(Interrupted):
             _attempt(cell, other, stage, step)
-    again = _attempt(cell, other, "", 0)
+    steps: list[str] = []
+    again = run_cell(cell, other, OFTEN, lambda word: steps.append(word["stage"]))
+    if "stage2" in stops:
+        left = whole["steps_stage2"] - (stops["stage2"] - 1)
+        _require(steps.count("stage2") == left, f"{steps.count('stage2')} steps after the checkpoint, expected {left}")
     _require(again["attempts"] == len(stops) + 1, f"{again['attempts']} attempts: it was to be interrupted {stops}")
     for key in ("status", "score", "metrics_last", "steps_stage1", "steps_stage2"):
         _require(again[key] == whole[key], f"{key}: {whole[key]}, and {again[key]} after a resume")
 
 
-def _attempt(cell: Cell, places: Places, stage: str, step: int) -> Record:
-    """Run a cell, with a checkpoint after every step; interrupted before that of step number `step` of `stage`."""
+def _attempt(cell: Cell, places: Places, stage: str, step: int) -> None:
+    """Run a cell that is interrupted before the checkpoint of step number `step` of `stage`."""
     words: list[str] = []
 
     def stop(word: Mapping[str, Any]) -> None:
         words.append(word["stage"])
-        if stage and words.count(stage) == step:
+        if words.count(stage) == step:
             raise Interrupted
 
-    return run_cell(cell, places, {"trainer.checkpoint_seconds": 0.0}, stop)
+    run_cell(cell, places, OFTEN, stop)
