@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # make bench BENCHES=benchmarks/bench_step.py BENCH_NAME=step: some benchmarks alone.
 BENCHES ?= benchmarks
 BENCH_NAME ?= latest
-METHODS ?= vanilla embedder_warmup orca mona
+METHODS ?= ridge vanilla embedder_warmup orca mona
 # Tests run in as many processes as there are cores, each with one thread.
 TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 

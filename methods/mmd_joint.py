@@ -23,11 +23,12 @@ class MmdJoint(Method):
     five Gaussian kernels whose widths are the mean squared distance times 1/4 to 4 (`methods/transport/kernels.py`).
     With w = 0 it is `embedder_warmup` bit for bit.
 
-    Known from the paper and its published code: the sum of both losses with weight 1, 20 epochs, that MMD, the embedder as
-    what moves. Not the same here: UPS has a Fourier neural operator in its embedder and takes the task's loss of
-    that operator's output, where this embedder has no output of its own, so the loss goes through the frozen body and
-    the predictor; UPS makes a step once it has gathered `max_samples`, and draws source samples anew, where this makes one
-    per batch against the same samples. Not known: whether the weight was tuned.
+    Seen in a public file that matches UPS's embedder (the index names no repository for it): the sum of both losses with
+    weight 1, the embedder as what moves. From a summary of the paper: 20 epochs. The kernels are those of ORCA's code.
+    Not the same here: UPS has a Fourier neural operator in its embedder and takes the task's loss of that operator's
+    output, where this embedder has no output of its own, so the loss goes through the frozen body and the predictor; UPS
+    makes a step once it has gathered `max_samples`, and draws source samples anew, where this makes one per batch against
+    the same samples. Not known: whether the weight was tuned.
     """
 
     name = "mmd_joint"
