@@ -230,7 +230,7 @@ def panels(frame: pd.DataFrame, catalogue: Catalogue, only: Sequence[str] | None
                 part = cells if backbone is None else cells[cells["backbone"] == backbone]
                 for apart, comparable_part, differs in comparable_sets(part):
                     key_ = (suite, profile, protocol, origin, backbone)
-                    panel = _panel(*key_, comparable_part, suites.get(suite, ()))
+                    panel = _panel(key_, comparable_part, suites.get(suite, ()))
                     out.append(replace(panel, apart=apart, differs=differs))
     first = {"official": 0, "generated": 1}
     return sorted(out, key=lambda p: (first.get(p.origin, 2), order.index(p.suite) if p.suite in order else len(order)))
@@ -262,19 +262,12 @@ def comparable_sets(
         yield int(n), part, tuple(differs[int(n)])
 
 
-def _panel(
-    suite: str,
-    profile: str,
-    protocol: str,
-    origin: str,
-    backbone: str | None,
-    cells: pd.DataFrame,
-    order: Sequence[str],
-) -> Panel:
+def _panel(key: tuple[str, str, str, str, str | None], cells: pd.DataFrame, order: Sequence[str]) -> Panel:
+    """The panel of `cells`; `key` is its suite, profile, protocol, origin and backbone."""
     cells, shared = add_rows(cells)
     # A column has one metric: records of another (made by another version) get a column of their own.
     several = cells.groupby("task")["metric"].transform("nunique") > 1
     cells["task"] = cells["task"].where(~several, cells["task"] + " (" + cells["metric"] + ")")
     cells = cells.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
     tasks = sorted(cells["task"].unique(), key=lambda t: (list(order).index(t) if t in order else len(order), t))
-    return Panel(suite, profile, protocol, origin, backbone, cells, tuple(tasks), row_order(cells), shared)
+    return Panel(*key, cells, tuple(tasks), row_order(cells), shared)
