@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "tasks", "methods")
 OF_OTHERS = {"torchvision"}
 """Declared though nothing here imports it: timm does, and `bench doctor` looks whether it fits torch."""
-AT_WILL = {"hdf5plugin", "pyarrow"}
+AT_WILL = {"hdf5plugin", "peft", "pyarrow"}
 """Imported only where they are installed; a message says what to install else."""
 
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import machine
 from bench.cell import story as cells
-from bench.cell import trainer
+from bench.cell import phase, trainer
 from bench.cell.batches import Loader
 from bench.cell.phase import optimizer_for
 from bench.errors import SetupError
@@ -82,7 +82,7 @@ def test_within_an_epoch_the_host_never_waits_for_the_device(places, monkeypatch
 
 
 def test_batches_clipping_and_fused_optimisers_do_not_wait_either(monkeypatch):
-    monkeypatch.setattr(trainer, "FUSED", ("cpu",))
+    monkeypatch.setattr(phase, "FUSED", ("cpu",))
     noise = lambda x, g: x + 0.1 * torch.randn(x.shape, generator=g)  # noqa: E731
     x = np.zeros((8, 3), np.float32)
     loader = Loader(ArraySplit(x, x[:, :1], scale=(x[0], x[0] + 1), augment=noise), CPU)
@@ -99,7 +99,7 @@ def test_batches_clipping_and_fused_optimisers_do_not_wait_either(monkeypatch):
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_a_fused_optimiser_takes_the_step_of_the_plain_one(monkeypatch, name):
     def after_three_steps(fused):
-        monkeypatch.setattr(trainer, "FUSED", ("cpu",) if fused else ())
+        monkeypatch.setattr(phase, "FUSED", ("cpu",) if fused else ())
         weight = nn.Parameter(torch.linspace(-1, 1, 7))
         optimizer = optimizer_for(TrainerSettings(optimizer=name, weight_decay=0.1), [weight], 1e-2)
         assert bool(optimizer.defaults.get("fused")) == fused

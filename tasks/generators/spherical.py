@@ -1,4 +1,5 @@
-"""The projection of images on a rotated sphere, and the stand-in for Spherical made with it.
+"""The projection of images on a rotated sphere, and the stand-in for Spherical made with it,
+which imitates CIFAR-100 by handwritten digits.
 
 Follows the published procedure (S2CNN's generator as NAS-Bench-360 used it): a Driscoll-Healy grid of 60 x 60 points on
 the unit sphere around (0, 0, 1), one random rotation per chunk of consecutive images, stereographic projection from
