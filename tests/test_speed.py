@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import machine
-from bench.cell import story as cells
 from bench.cell import phase, trainer
+from bench.cell import story as cells
 from bench.cell.batches import Loader
 from bench.cell.phase import optimizer_for
 from bench.errors import SetupError
