@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 from bench.records.schema import PLAIN, Rule
@@ -14,6 +15,16 @@ Word = Annotated[str, Rule("text without control characters", str.isprintable)]
 AnyText = Annotated[Any, Rule("text", lambda v: isinstance(v, str))]
 """Text that may hold bytes of a path that are none, as half of a surrogate pair each."""
 Count = Annotated[int, Rule("0 or more", lambda v: v >= 0)]
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+Time = Annotated[str, Rule("a time in ISO 8601 with its zone", _is_time)]
 
 
 def _is_plain(value: Any) -> bool:

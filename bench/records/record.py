@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.records import layout
-from bench.records.layout import AnyText, Count, Name, Setting, Word
+from bench.records.layout import AnyText, Count, Name, Setting, Time, Word
 from bench.records.schema import checker
 
 SCHEMA = 2
@@ -116,8 +116,8 @@ RECORD: Mapping[str, Key] = {
         "{task, method}: hash of the source of the plug-in and of all modules that it imports (`tasks.source`)",
     ),
     "command": Key(AnyText, "the command that made the record"),
-    "start": Key(str, "UTC, ISO 8601"),
-    "end": Key(str, "UTC, ISO 8601"),
+    "start": Key(Time, "UTC, ISO 8601"),
+    "end": Key(Time, "UTC, ISO 8601"),
     "error": Key(layout.Error, "for a failure: {type, message, traceback, log}", True),
     "analysis": Key(layout.Analysis, "probe, t-SNE, discrepancy, similarity: small results; arrays are in the sidecar"),
     "sidecars": Key(layout.Sidecars, "{curves, arrays}: file names beside the record, where written"),
