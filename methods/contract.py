@@ -7,6 +7,7 @@ touches paths, devices, seeds, logging or the test set: those live behind the co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -116,6 +117,10 @@ class Context(Protocol):
         """A dense target in the units of the model's own output, of which `loss` and scores make physical ones."""
         ...
 
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The cell's precision, for passes through the model that a method adds to stage 2; losses stay outside."""
+        ...
+
     def rng(self, name: str) -> np.random.Generator:
         """A generator of its own for `name`, derived from the cell's seed: the same at every (re)start."""
         ...
@@ -156,6 +161,8 @@ class Method:
     needs_source: ClassVar[bool] = False
     couples: ClassVar[tuple[Literal["stage1", "stage2"], ...]] = ()
     """Stages in whose loss the samples of a batch meet, so that it may not be cut where memory runs out."""
+    step_cost: ClassVar[float] = 1.0
+    """What a step of stage 2 costs beside one on the task's loss alone. For time limits."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of hyperparameters, chosen with `--set method.preset=NAME`. A dotted name (`model.dense_head`) is a
     setting outside of the method."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -133,6 +134,10 @@ class FakeSource:
         index = np.arange(len(self))[:count]
         return self.tokens(index).mean(1).float(), torch.from_numpy(self.labels[index])
 
+    def encoded(self, encoder: nn.Module, index: np.ndarray) -> torch.Tensor:
+        with torch.no_grad():
+            return encoder(self.tokens(index)).mean(1)
+
 
 @dataclass
 class FakeContext:
@@ -164,6 +169,9 @@ class FakeContext:
 
     def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
         return F.cross_entropy(output, batch.y)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext()
 
     def rng(self, name: str) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()

@@ -46,3 +46,9 @@ def test_lp_ft_is_as_long_as_stage_1_of_mona_by_default(trained):
 @pytest.mark.parametrize("task", ["advection", "spherical"])
 def test_mmd_joint_of_weight_zero_is_an_embedder_warm_up(trained, task):
     assert trained("mmd_joint", task, weight=0.0) == trained("embedder_warmup", task)
+
+
+@pytest.mark.parametrize("task", ["advection", "spherical"])
+def test_pare_without_weight_on_its_mixture_is_vanilla(trained, task):
+    assert trained("pare", task, weight=0.0) == trained("vanilla", task)
+    assert trained("pare", task)[1] != trained("vanilla", task)[1]

@@ -83,5 +83,5 @@ def _reckoned(cell: Cell) -> float:
     launches = math.ceil(samples / config.trainer.batch_size) * LAUNCH_SECONDS
     worked, launched = config.method.stage1_cost(config.stage1, config.trainer.batch_size)
     stage1 = max(worked * arithmetic, launched * launches)
-    stage2 = config.trainer.epochs * max(arithmetic, launches)
+    stage2 = config.method.step_cost * config.trainer.epochs * max(arithmetic, launches)
     return START_MINUTES + SAFETY * (stage1 + stage2) / 60
