@@ -82,10 +82,12 @@ def test_what_a_cell_is_given(tmp_path, profile_):
     assert need.gpus == (profile_ == "published")
 
 
-def test_a_limit_has_a_floor_per_step_and_knows_what_stage_1_costs():
+def test_a_limit_has_a_floor_per_step_and_knows_what_the_method_costs():
     """psicov has batches of one: its time is that of launches, and of MoNA's source batches of sixteen."""
-    minutes = {m: needs.needs_of(Cell("psicov", m, "swin_base"), []).minutes for m in ("vanilla", "orca", "mona")}
-    assert minutes["vanilla"] < minutes["mona"]
+    minutes = {
+        m: needs.needs_of(Cell("psicov", m, "swin_base"), []).minutes for m in ("vanilla", "orca", "mona", "pare")
+    }
+    assert minutes["vanilla"] < minutes["mona"] and minutes["vanilla"] < minutes["pare"]
     assert minutes["mona"] > 1.3 * 60
     steps = 10 * 3356  # epochs and training samples: at least 20 ms each, with safety
     assert minutes["vanilla"] >= steps * 0.02 * needs.SAFETY / 60

@@ -19,6 +19,7 @@ from methods.lp_ft import LpFt
 from methods.mmd_joint import MmdJoint
 from methods.mona import Mona
 from methods.orca import Orca
+from methods.pare import Pare
 from methods.ridge import Ridge
 from methods.scratch import Scratch
 from methods.small_networks import SpectralConv
@@ -26,7 +27,7 @@ from methods.small_supervised import SmallSupervised
 from methods.vanilla import Vanilla
 from tests.fake_context import TinyModel, fake_context
 
-METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, MmdJoint, Orca, Mona, SmallSupervised, Ridge]
+METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, MmdJoint, Orca, Pare, Mona, SmallSupervised, Ridge]
 
 
 def names(model: TinyModel, method: Method) -> set[str]:
@@ -38,7 +39,7 @@ def names(model: TinyModel, method: Method) -> set[str]:
 def test_every_arm_but_frozen_and_linear_moves_everything():
     model = TinyModel()
     everything = {name for name, _ in model.named_parameters()}
-    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, MmdJoint, Orca, Mona):
+    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, MmdJoint, Orca, Pare, Mona):
         assert names(model, kind()) == everything
 
 
@@ -67,10 +68,10 @@ def test_linear_moves_nothing_of_the_encoder():
 
 def test_only_scratch_the_small_network_and_ridge_use_no_pretrained_weights():
     assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised", "ridge"]
-    assert [kind.name for kind in METHODS if kind.needs_source] == ["mmd_joint", "orca", "mona"]
+    assert [kind.name for kind in METHODS if kind.needs_source] == ["mmd_joint", "orca", "pare", "mona"]
 
 
-@pytest.mark.parametrize("kind", [Vanilla, Scratch, Frozen, Linear, SmallSupervised], ids=lambda k: k.name)
+@pytest.mark.parametrize("kind", [Vanilla, Scratch, Frozen, Linear, Pare, SmallSupervised], ids=lambda k: k.name)
 def test_arms_without_a_stage_one_take_no_step(kind):
     context = fake_context()
     kind().align(context)

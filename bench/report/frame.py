@@ -37,11 +37,13 @@ METHOD_ORDER = (
     "scratch",
     "linear",
     "frozen",
+    "lora",
     "vanilla",
     "embedder_warmup",
     "lp_ft",
     "mmd_joint",
     "orca",
+    "pare",
     "mona",
 )
 """From no transfer to the most elaborate; other methods follow by name."""

@@ -35,9 +35,13 @@ COLOURS = {
     "lp_ft": "#c8b400",
     "orca": "#d55e00",
     "mona": "#9b3f8f",
+    "lora": "#3b4cc0",
+    "mmd_joint": "#66a61e",
+    "pare": "#cc79a7",
+    "recraft": "#b2182b",
 }
 """Of the methods that come with the project: Okabe and Ito's palette for the colour-blind, with more earth and grey."""
-MARKERS = ("v", "s", "D", "o", "^", "*", "P", "X", "<", ">", "p", "h")
+MARKERS = ("v", "s", "D", "o", "^", "*", "P", "X", "<", ">", "p", "h", "d", "8")
 DOTS, DASHES, MIXED, SHORT = (0, (1, 1.2)), (0, (4, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1))
 LINES: tuple[Any, ...] = (DOTS, DASHES, MIXED, "solid", SHORT, "solid", "dashed", "dotted")
 STYLE: Any = {
