@@ -119,6 +119,11 @@ def methods() -> Found[type[Method]]:
     return _find("method", folder, "methods", marker, _methods_in)
 
 
+def broken() -> list[Broken]:
+    """Every plug-in that could not be used."""
+    return [*tasks().broken, *methods().broken]
+
+
 def _tasks_in(thing: Any) -> list[Task]:
     if isinstance(thing, Task):
         return [thing]

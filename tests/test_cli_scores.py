@@ -56,7 +56,7 @@ def test_a_terminal_gets_a_table_by_rich(monkeypatch):
 
 def test_scripts_get_a_row_for_each_place():
     (one,) = scores.of(records("vanilla", "orca", seeds=(0, 1)))
-    rows = {row["method"]: row for row in one.rows()}
+    rows = {row["method"]: row for row in scores.rows(one)}
     assert (
         rows["orca"]["n"] == 2 and rows["orca"]["mean"] == 0.405 and rows["vanilla"]["task"].startswith("spherical ↓")
     )

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import plan, registry, settings, studies
+from bench import registry, settings, studies
 from bench.backbones import BACKBONES
 from bench.cli import VERBS, main
-from bench.cli.selection import selection
+from bench.cli.options import wanted
 from bench.plan import overrides_of
 from bench.report.frame import METHOD_ORDER
+from bench.selection import cells_of
 from tests.record_factory import make_record, make_store
 
 ROOT = Path(__file__).parent.parent
@@ -87,8 +88,8 @@ def test_a_command_parses_and_names_what_exists(page, command):
         assert name in {*BACKBONES, "auto"}
     if getattr(args, "study", None) not in (None, "NAME", "./mine.toml"):
         studies.find(args.study).size(args.size or "quick")
-    for pair in (*(getattr(args, "set", None) or ()), *(getattr(args, "grid", None) or ())):
-        section, _, key = pair.partition("=")[0].partition(".")
+    for name, _ in (*getattr(args, "set", ()), *getattr(args, "grid", ())):
+        section, _, key = name.partition(".")
         cls = settings.SECTIONS.get(section) or (None if section in PLUGINS else registry.methods()[section])
         assert cls is None or key == "preset" or key in cls.__dataclass_fields__
 
@@ -192,8 +193,8 @@ def test_the_scores_of_both_protocols_in_the_page_are_those_of_the_tasks():
 def test_plan_run_and_status_of_a_published_table_speak_of_the_same_cells():
     lines = [c for c in commands(ROOT / "docs" / "reproducing-a-table.md") if "mona.preset=paper" in c]
     assert [words(c)[0] for c in lines] == ["plan", "run", "status"]
-    chosen = [replace(selection(parsed(c)), official_only=False, allow_random_weights=True) for c in lines]
-    ids = [[cell.id for cell in plan.cells(one, ROOT / "data")] for one in chosen]
+    chosen = [replace(wanted(parsed(c)), official_only=False, allow_random_weights=True) for c in lines]
+    ids = [[cell.id for cell in cells_of(one, ROOT / "data")] for one in chosen]
     assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 4 * 3 * len(registry.suites()["pdebench"])
 
 

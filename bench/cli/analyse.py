@@ -7,15 +7,12 @@ A cell keeps source features when it ran with any of these analyses, and its wei
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
 
-from bench import registry
-from bench.cli.options import add_list, names, seeds
-from bench.cli.problems import set_aside
-from bench.cli.selection import add_places
+from bench.cli.options import add_list, add_places, names, seeds
+from bench.cli.printing import set_aside
 from bench.errors import Exit, UsageError
 from bench.records.store import Store
+from bench.selection import fitting
 from bench.words import say
 
 ANALYSES = {
@@ -47,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     store = Store(args.results_dir)
     records, problems = store.scan()
     set_aside(problems, "not read")
-    chosen = choose([record for record in records if record["status"] == "done"], args)
+    done = [record for record in records if record["status"] == "done"]
+    chosen = fitting(done, dict, {name: getattr(args, f"{name}s") for name in FILTERS}, "among the finished cells")
     if not chosen:
         say(f"no finished cell in {store.folder}")
         return Exit.OK
@@ -60,14 +58,3 @@ def run(args: argparse.Namespace) -> int:
         for name, text in outcome.items():
             say(f"{store.stem(record)} {name}: {text}")
     return Exit.SOME_FAILED if failed else Exit.OK
-
-
-def choose(records: Sequence[dict[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The records whose task, method, backbone and seed were named; a name that fits none is a UsageError."""
-    left = list(records)
-    for name in FILTERS:
-        if (wanted := getattr(args, f"{name}s")) is not None:
-            present = dict.fromkeys(str(record[name]) for record in records)
-            named = registry.match(f"{name} among the finished cells", map(str, wanted), present)
-            left = [record for record in left if str(record[name]) in named]
-    return left

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.selection import add_selection
+from bench.cli.options import add_selection
 from bench.cli.status import chosen
 from bench.errors import Exit, SetupError
 from bench.records.store import Store

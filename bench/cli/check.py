@@ -6,7 +6,7 @@ import argparse
 import json
 
 from bench import registry
-from bench.cli.selection import add_data_dir
+from bench.cli.options import add_data_dir
 from bench.errors import Exit
 
 
@@ -20,25 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every check; exit code 1 if one does not hold."""
     known = [*registry.tasks().items, *registry.methods().items]
-    broken = {b.name: b for b in (*registry.tasks().broken, *registry.methods().broken)}
-    names = [registry.one("task or method", name, [*known, *broken]) for name in args.name]
+    broken = {b.name: b for b in registry.broken()}
     failed, out = 0, {}
-    for name in names:
+    for name in [registry.one("task or method", name, [*known, *broken]) for name in args.name]:
         if name in broken:
-            outcomes = [{"what": "it can be imported", "passed": False, "found": broken[name].reason}]
+            out[name] = [{"what": "it can be imported", "passed": False, "found": broken[name].reason}]
         else:
             from bench.cell.check import check
 
-            outcomes = [vars(o) for o in check(name)]
-        out[name] = outcomes
-        failed += sum(not o["passed"] for o in outcomes)
+            out[name] = [vars(outcome) for outcome in check(name)]
+        failed += sum(not o["passed"] for o in out[name])
         if not args.json:
             print(f"{name}:")
-            for o in outcomes:
-                print(
-                    f"  {'ok  ' if o['passed'] else 'FAIL'}  {o['what']}"
-                    + (f"\n        {o['found']}" if o["found"] else "")
-                )
+            for o in out[name]:
+                found = f"\n        {o['found']}" if o["found"] else ""
+                print(f"  {'ok  ' if o['passed'] else 'FAIL'}  {o['what']}{found}")
     if args.json:
         print(json.dumps(out, indent=1))
     else:

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench import registry, settings
 from bench.backbones import BACKBONES
-from bench.cli.selection import add_data_dir
-from bench.cli.tables import table
+from bench.cli.options import add_data_dir
+from bench.cli.printing import table
 from bench.errors import Exit
 
 

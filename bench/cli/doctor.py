@@ -10,7 +10,7 @@ import dataclasses
 import json
 import sys
 
-from bench.cli.selection import add_places
+from bench.cli.options import add_places
 from bench.errors import Exit
 from bench.words import printable, say
 

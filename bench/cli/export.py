@@ -10,12 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.cli.options import refuse, to_path
-from bench.cli.problems import set_aside
-from bench.cli.selection import add_results_dir
+from bench.cli.options import add_results_dir, to_path
+from bench.cli.printing import set_aside
 from bench.errors import Exit, UsageError, unknown
 from bench.records import flat, trackers
 from bench.records.store import Store, to_json
+from bench.selection import refuse
 from bench.words import counted, printable, say
 from tasks.files.atomic import replacing, write_atomically
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from bench import registry
 from bench.backbones import BACKBONES
-from bench.cli.selection import add_data_dir
-from bench.cli.tables import fitted, markdown
+from bench.cli.options import add_data_dir
+from bench.cli.printing import fitted, markdown
 from bench.errors import Exit
 from bench.words import say
 
@@ -38,9 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list; exit code 1 if there is nothing in it, as where every plug-in is broken."""
-    kinds = {"tasks": _tasks, "suites": _suites, "methods": _methods, "backbones": _backbones, "studies": _studies}
-    what = registry.one("kind of thing", args.what, kinds)
-    rows = kinds[what]()
+    what = registry.one("kind of thing", args.what, COLUMNS)
+    rows = list(_rows(what))
     if args.format == "json":
         print(json.dumps(rows, indent=1))
         return Exit.OK if rows else Exit.SOME_FAILED
@@ -48,57 +48,35 @@ def run(args: argparse.Namespace) -> int:
         say(markdown(rows))
     else:
         say(fitted(rows, COLUMNS[what], max(80, shutil.get_terminal_size().columns)))
-    for broken in (*registry.tasks().broken, *registry.methods().broken):
+    for broken in registry.broken():
         say(f"\nleft out: {broken.name} ({broken.where}): {broken.reason}")
     return Exit.OK if rows else Exit.SOME_FAILED
 
 
-def _tasks() -> list[dict[str, Any]]:
-    return [
-        {
-            "name": t.name,
-            "title": t.title,
-            "suites": list(t.suites),
-            "kind": t.kind,
-            "input": "×".join(map(str, t.input_shape)),
-            "output": "×".join(map(str, t.output_shape)),
-            "metric": t.metric,
-            "backbone": t.backbone,
-            "train": t.splits.get("train"),
-            "val": t.splits.get("val"),
-            "test": t.splits.get("test"),
-            "licence": t.licence,
-        }
-        for t in registry.tasks().items.values()
-    ]
+def _rows(what: str) -> Iterator[dict[str, Any]]:
+    """One object for each thing of a kind."""
+    from bench.studies import all_studies
+
+    if what == "tasks":
+        for t in registry.tasks().items.values():
+            shapes = {"input": "×".join(map(str, t.input_shape)), "output": "×".join(map(str, t.output_shape))}
+            splits = {part: t.splits.get(part) for part in ("train", "val", "test")}
+            yield _of(t, "name title suites kind") | shapes | _of(t, "metric backbone") | splits | _of(t, "licence")
+    elif what == "suites":
+        yield from ({"name": name, "tasks": tasks} for name, tasks in registry.suites().items())
+    elif what == "methods":
+        for m in registry.methods().items.values():
+            yield _of(m, "name title") | {"presets": list(m.presets)} | _of(m, "citation")
+    elif what == "backbones":
+        for b in BACKBONES.values():
+            cure = b.missing()
+            weights = {"weights": "here" if cure is None else "missing"}
+            yield _of(b, "name title modality") | weights | _of(b, "licence") | {"cure": cure}
+    else:
+        yield from (_of(study, "name question claims") for study in all_studies().values())
 
 
-def _suites() -> list[dict[str, Any]]:
-    return [{"name": name, "tasks": tasks} for name, tasks in registry.suites().items()]
-
-
-def _methods() -> list[dict[str, Any]]:
-    return [
-        {"name": m.name, "title": m.title, "presets": list(m.presets), "citation": m.citation}
-        for m in registry.methods().items.values()
-    ]
-
-
-def _backbones() -> list[dict[str, Any]]:
-    return [
-        {
-            "name": b.name,
-            "title": b.title,
-            "modality": b.modality,
-            "weights": "here" if b.missing() is None else "missing",
-            "licence": b.licence,
-            "cure": b.missing(),
-        }
-        for b in BACKBONES.values()
-    ]
-
-
-def _studies() -> list[dict[str, Any]]:
-    from bench import studies
-
-    return [{"name": s.name, "question": s.question, "claims": list(s.claims)} for s in studies.all_studies().values()]
+def _of(thing: object, names: str) -> dict[str, Any]:
+    """Some attributes of a thing as plain data."""
+    values = {name: getattr(thing, name) for name in names.split()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -6,21 +6,19 @@ CELL is an id, the beginning of one (four digits or more), or the file name of a
 from __future__ import annotations
 
 import argparse
+import collections
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cli.selection import add_places
+from bench.cli.options import add_places
 from bench.errors import Exit, UsageError, unknown
 from bench.launch.one import log_path
 from bench.launch.options import whole
 from bench.launch.slurm import manifest
 from bench.launch.status import Row, rows
 from bench.records.store import Store
-from bench.words import printable
-
-BLOCK = 1 << 16
+from bench.words import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +32,19 @@ def run(args: argparse.Namespace) -> int:
     """Print the cell's log, the log of the Slurm job that carried it, and the error in its record."""
     store = Store(args.results_dir)
     row = find(args.cell, rows(store))
-    print(printable(f"{row.cell} ({row.cell.id}): {row.status} {row.detail}".rstrip()))
-    shown = False
-    for title, path in _files(store, row):
-        if path.is_file():
-            shown = True
-            print(f"--- {title}: {path}")
-            _copy(path, args.tail)
+    say(f"{row.cell} ({row.cell.id}): {row.status} {row.detail}".rstrip())
+    files = [(title, path) for title, path in _files(store, row) if path.is_file()]
+    for title, path in files:
+        print(f"--- {title}: {path}")
+        with path.open(errors="replace") as lines:
+            for line in lines if args.tail is None else collections.deque(lines, args.tail):
+                say(line.removesuffix("\n"))
     record = store.get(row.cell.key())
-    if record is not None and record["error"]:
-        shown = True
+    error = record["error"] if record is not None else None
+    if error:
         print("--- error in the record")
-        print(printable(str(record["error"].get("traceback") or record["error"].get("message", ""))))
-    if not shown:
+        say(str(error.get("traceback") or error.get("message", "")))
+    elif not files:
         print("no log: it has not run, or ran inline, where everything it printed went to the terminal")
     return Exit.OK
 
@@ -64,27 +62,7 @@ def find(text: str, found: Iterable[Row]) -> Row:
 
 
 def _files(store: Store, row: Row) -> list[tuple[str, Path]]:
-    out = [("log", log_path(store, row.cell.id))]
-    for written in manifest.load_all(store):
-        for job, cells, array in written.jobs():
-            if job and row.cell.id in cells:
-                out.append((f"Slurm job {job}", written.log(array, job)))
-    return out
-
-
-def _copy(path: Path, tail: int | None) -> None:
-    """Print a log, or its last lines."""
-    data = path.read_bytes() if tail is None else _last(path, tail)
-    for line in data.decode(errors="replace").splitlines():
-        sys.stdout.write(printable(line) + "\n")
-
-
-def _last(path: Path, lines: int) -> bytes:
-    """The last lines of a file, read from its end."""
-    with path.open("rb") as handle:
-        position, tail = handle.seek(0, 2), b""
-        while position > 0 and tail.count(b"\n") <= lines:
-            start = max(0, position - BLOCK)
-            handle.seek(start)
-            tail, position = handle.read(position - start) + tail, start
-    return b"\n".join(tail.splitlines()[-lines:]) if lines > 0 else b""
+    """What the cell's log files are called, and where they would be."""
+    jobs = [(written, job, array) for written in manifest.load_all(store) for job, cells, array in written.jobs()
+            if job and row.cell.id in cells]  # fmt: skip
+    return [("log", log_path(store, row.cell.id)), *((f"Slurm job {j}", m.log(array, j)) for m, j, array in jobs)]

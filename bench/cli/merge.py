@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from bench.cli.options import to_path
-from bench.cli.problems import set_aside
+from bench.cli.printing import set_aside
 from bench.errors import Exit, UsageError
 from bench.records.merge import merge
 from bench.records.store import Store

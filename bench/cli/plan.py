@@ -8,13 +8,13 @@ import json
 import sys
 
 from bench import registry
-from bench.cli.announce import data_taken
-from bench.cli.problems import set_aside
-from bench.cli.selection import add_planning, analyses_of, chosen_cells, places, runtime
+from bench.cli.options import add_planning, places, wanted
+from bench.cli.printing import set_aside
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options
-from bench.plan import Planned, plan, to_run
-from bench.records.store import Problem, Store
+from bench.plan import Planned
+from bench.records.store import Store
+from bench.selection import todo
 from bench.words import counted, duration, say
 
 SHOWN = 40
@@ -32,38 +32,34 @@ def run(args: argparse.Namespace) -> int:
     """Print the plan."""
     from bench.cost import of_plan
 
-    store = Store(args.results_dir)
-    chosen, extra, options = chosen_cells(args), runtime(args), launch_options(args)
-    aside: list[Problem] = []
-    planned = plan(chosen, store, aside)
-    set_aside(aside, "not a record, so its cell is missing", sys.stderr)
-    todo = to_run(planned, args.retry, analyses_of(extra))
-    cost = of_plan(todo, store)
-    counts = collections.Counter(p.status for p in planned)
-    broken = [*registry.tasks().broken, *registry.methods().broken]
+    options, found = launch_options(args), todo(wanted(args), places(args), args.retry)
+    set_aside(found.problems, "not a record, so its cell is missing", sys.stderr)
+    cost = of_plan(found.cells, Store(args.results_dir))
+    counts = collections.Counter(p.status for p in found.planned)
     if args.json:
-        shown = {"cells": [_row(p) | {"seconds": cost.by_cell.get(p.cell.id)} for p in planned], "counts": dict(counts), "to_run": [c.id for c in todo],
-                 "cost": cost.to_dict(), "broken": [vars(b) for b in broken]}  # fmt: skip
+        cells = [_row(p) | {"seconds": cost.by_cell.get(p.cell.id)} for p in found.planned]
+        shown = {"cells": cells, "counts": dict(counts), "to_run": [c.id for c in found.cells], "cost": cost.to_dict(),
+                 "broken": [vars(b) for b in registry.broken()]}  # fmt: skip
         print(json.dumps(shown, indent=1))
         return Exit.OK
-    for one in broken:
+    for one in registry.broken():
         say(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
     statuses = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    say(f"{counted(len(chosen), 'cell')}: {statuses}; {len(todo)} to run")
-    for sentence in data_taken(args, chosen):
+    say(f"{counted(len(found.planned), 'cell')}: {statuses}; {len(found.cells)} to run")
+    for sentence in found.data:
         say(sentence)
-    for item in planned[:SHOWN]:
+    for item in found.planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
         seconds = cost.by_cell.get(item.cell.id)
         about = f", about {duration(seconds)}" if seconds is not None else ""
         say(f"  {item.status:14} {item.cell}  ({item.cell.origin}, {item.cell.profile}{about}){stale}")
-    if len(planned) > SHOWN:
-        say(f"  … and {len(planned) - SHOWN} more (--json lists all)")
+    if len(found.planned) > SHOWN:
+        say(f"  … and {len(found.planned) - SHOWN} more (--json lists all)")
     say(cost.sentence())
-    if args.executor == "slurm" and todo:
+    if args.executor == "slurm" and found.cells:
         from bench.launch import describe_submission
 
-        say(describe_submission(todo, places(args), extra, options))
+        say(describe_submission(found.cells, places(args), found.runtime, options))
     return Exit.OK
 
 

@@ -11,14 +11,14 @@ import json
 import sys
 import time
 
-from bench.cli.options import refuse
-from bench.cli.problems import set_aside
-from bench.cli.selection import add_selection, anything_chosen, chosen_cells
+from bench.cli.options import add_selection, wanted
+from bench.cli.printing import set_aside
 from bench.errors import Exit
 from bench.launch.options import seconds
 from bench.launch.status import Row, rows
 from bench.plan import Cell
 from bench.records.store import Problem, Store
+from bench.selection import anything_chosen, cells_of, refuse
 from bench.streams import lost
 from bench.words import counted, say
 
@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen(args: argparse.Namespace) -> list[Cell] | None:
     """The cells that the options choose, as `run` with the same options would; None if none of them does."""
-    return chosen_cells(args) if anything_chosen(args) else None
+    asked = wanted(args)
+    return cells_of(asked, args.data_dir) if anything_chosen(asked) else None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,16 +1,29 @@
-"""How verbs print rows: aligned text, text fitted to a width, or markdown.
+"""How verbs print rows (aligned text, text fitted to a width, markdown) and the files of a store that are set aside.
 
-Not by rich: its import would make `list` and `status` half as slow again (0.055 s of 0.18 s), for what twenty lines do.
+Rows not by rich: its import would make `list` and `status` half as slow again (0.055 s of 0.18 s), for what twenty lines do.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
+
+from bench.records.store import Problem
+from bench.words import say
 
 LEAST = 24
 """Letters that the last column has at least."""
+SHOWN = 20
+"""Files that are set aside by name."""
+
+
+def set_aside(problems: Sequence[Problem], what: str, file: TextIO | None = None) -> None:
+    """Say of each file what it was left out of, and why; `doctor` says what to do about them."""
+    for problem in problems[:SHOWN]:
+        say(f"{what}: {problem.path}: {problem.reason}", file)
+    if len(problems) > SHOWN:
+        say(f"{what}: {len(problems) - SHOWN} more files (`python -m bench doctor` names what is wrong)", file)
 
 
 def fitted(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], width: int) -> str:
