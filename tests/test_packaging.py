@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -22,17 +24,36 @@ AT_WILL = {"hdf5plugin", "peft", "pyarrow"}
 """Imported only where they are installed; a message says what to install else."""
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_what_the_harness_reads_and_nothing_else(tmp_path):
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy of the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
     skip = shutil.ignore_patterns("__pycache__")
-    for folder in (*PACKAGES, "benchmarks"):
-        shutil.copytree(ROOT / folder, source / folder, ignore=skip)
+    for name in (*PACKAGES, "benchmarks"):
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=skip)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, source)
+        shutil.copy(ROOT / file, folder / "source")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(source)], check=True, timeout=300)
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*command, "--wheel-dir", str(folder), str(folder / "source")], check=True, timeout=300)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """The `bin` of an environment of its own that has the wheel, and sees the packages that are installed here."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True, timeout=300)
+    (site,) = folder.glob("lib/*/site-packages")
+    others = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (site / "others.pth").write_text("\n".join(others))  # their own .pth files, which may lead here, are not read
+    return folder / "bin"
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_the_harness_reads_and_nothing_else(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     wanted = {
         path.relative_to(ROOT).as_posix()
@@ -41,6 +62,31 @@ def test_the_wheel_holds_what_the_harness_reads_and_nothing_else(tmp_path):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == wanted
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_of_the_checkout(installed, tmp_path):
+    """From the look around to the page: none of it may need a file that only a checkout has."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "BENCH_", "VIRTUAL_ENV"))}
+
+    def said_by(program: str, *arguments: str) -> str:
+        command = [installed / program, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    where = said_by(
+        "python", "-c", "import bench, tasks, methods; print(bench.__file__, tasks.__file__, methods.__file__)"
+    )
+    assert all(Path(file).is_relative_to(installed.parent) for file in where.split())
+    assert "darcy_pdebench" in said_by("bench", "list", "tasks")
+    assert "mona-ablation" in said_by("bench", "list", "studies")
+    assert "swin_micro" in said_by("bench", "describe", "swin_micro")
+    assert "all checks hold" in said_by("bench", "check", "ridge")
+    assert "1 done" in said_by("bench", "run", "--tasks", "darcy_pdebench", "--methods", "ridge", "--probe")
+    assert "of 1 record" in said_by("bench", "report", "--html")
+    page = tmp_path / "reports" / "latest"
+    assert "ridge" in (page / "README.md").read_text() and "<style" in (page / "index.html").read_text()
 
 
 def test_versions_are_exact_without_addresses_and_cover_every_dependency():
