@@ -6,13 +6,14 @@ Official files lie below the data folder (`--data-dir`, `$BENCH_DATA`, or `data/
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,20 @@ ROOM = 64 << 20
 def default_dir() -> Path:
     """`$BENCH_DATA`, or `data`."""
     return Path(os.environ.get("BENCH_DATA") or "data").expanduser()
+
+
+@contextlib.contextmanager
+def as_default(folder: Path | None) -> Iterator[None]:
+    """`$BENCH_DATA` says `folder`, if there is one: own data are tasks there, for this process and those that it starts."""
+    before = os.environ.get("BENCH_DATA")
+    if folder is not None:
+        os.environ["BENCH_DATA"] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        os.environ.pop("BENCH_DATA", None)
+        if before is not None:
+            os.environ["BENCH_DATA"] = before
 
 
 def official_here(task: Task, data_dir: Path) -> bool:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import importlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from bench import __version__, faults, signals
+from bench import __version__, faults, signals, standins
 from bench.cli.usage import Parser
 from bench.errors import BenchError, Exit, unknown
 from bench.words import say
@@ -81,7 +78,7 @@ def _dispatch(arguments: list[str]) -> int:
         raise unknown("verb", arguments[0], VERBS)
     chosen = parser_of(arguments[0]).parse_args(arguments[1:])
     verb = importlib.import_module(f"bench.cli.{arguments[0]}")
-    with _data_dir_known(getattr(chosen, "data_dir", None)):
+    with standins.as_default(getattr(chosen, "data_dir", None)):
         return int(verb.run(chosen))
 
 
@@ -93,20 +90,6 @@ def parser_of(name: str) -> Parser:
     verb.add_arguments(parser)
     parser.usage = parser.short_usage()
     return parser
-
-
-@contextlib.contextmanager
-def _data_dir_known(folder: Path | None) -> Iterator[None]:
-    """`$BENCH_DATA` says the data folder: own data are tasks there, for this process and those that it starts."""
-    before = os.environ.get("BENCH_DATA")
-    if folder is not None:
-        os.environ["BENCH_DATA"] = str(folder.absolute())
-    try:
-        yield
-    finally:
-        os.environ.pop("BENCH_DATA", None)
-        if before is not None:
-            os.environ["BENCH_DATA"] = before
 
 
 def _overview() -> str:

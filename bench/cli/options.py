@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from bench import standins
 from bench.errors import UsageError
 from bench.plan import MAX_SEED, PROFILES, RETRY, Places
 from bench.protocols import PROTOCOLS
+from bench.records import store
 from bench.selection import Wanted
-from bench.standins import default_dir
 from bench.studies.study import SIZES
 
 
@@ -85,18 +85,13 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 def add_data_dir(group: Any) -> None:
     """`--data-dir`, of a parser or a group."""
-    group.add_argument("--data-dir", type=to_path, default=default_dir(), metavar="DIR",
+    group.add_argument("--data-dir", type=to_path, default=standins.default_dir(), metavar="DIR",
                        help="data files (default: $BENCH_DATA or data)")  # fmt: skip
-
-
-def default_results() -> Path:
-    """`$BENCH_RESULTS`, or `results`."""
-    return to_path(os.environ.get("BENCH_RESULTS") or "results")
 
 
 def add_results_dir(group: Any) -> None:
     """`--results-dir`."""
-    group.add_argument("--results-dir", type=to_path, default=default_results(), metavar="DIR",
+    group.add_argument("--results-dir", type=to_path, default=store.default_dir(), metavar="DIR",
                        help="records (default: $BENCH_RESULTS or results)")  # fmt: skip
 
 

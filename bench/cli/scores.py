@@ -23,7 +23,7 @@ def of(records: Sequence[Record]) -> list[Table]:
 
     Failures stand in them as words.
     """
-    from bench.cli.report import find_catalogue
+    from bench.report.asked import find_catalogue
     from bench.report.frame import panels, to_frame
     from bench.report.tables.scores import score_table
 

@@ -33,6 +33,11 @@ LARGEST_RECORD, LARGEST_CURVES = 16 << 20, 256 << 20
 """Bytes. A record is some 10 kB, curves some 150 bytes an epoch."""
 
 
+def default_dir() -> Path:
+    """`$BENCH_RESULTS`, or `results`."""
+    return Path(os.environ.get("BENCH_RESULTS") or "results").expanduser()
+
+
 def to_json(value: Any) -> bytes:
     """`value` as readable JSON. Non-finite numbers are refused: a record holds None instead, and says why.
 
