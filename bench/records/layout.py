@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from bench.records.schema import PLAIN, Rule
 
@@ -139,19 +139,14 @@ class Skipped(TypedDict):
 
 
 class Probe(TypedDict):
-    """Errors of the linear probe (%) by epoch with their intervals, and the pretrained body's."""
+    """Errors of the linear probe (%) by epoch with their intervals, the pretrained body's, and the source data's name."""
 
     epochs: list[Count]
     error: list[float]
     low: list[float]
     high: list[float]
     pretrained_error: float
-
-
-class Probed(Probe, total=False):
-    """The same with the name of the source data, which older records lack."""
-
-    source: Word
+    source: NotRequired[Word]
 
 
 def _one_for_each_epoch(probe: Any) -> bool:
@@ -184,24 +179,19 @@ class Cka(TypedDict):
 
 
 class Similarity(TypedDict):
-    """How near the body stayed to the pretrained one."""
+    """How near the body stayed to the pretrained one: CKA, and relative movement by block where it started from it."""
 
     cka: Cka
-
-
-class Moved(Similarity, total=False):
-    """The same with relative weight movement by block (no unit), where the body started from pretrained weights."""
-
-    movement: dict[str, float]
+    movement: NotRequired[dict[str, float]]
 
 
 class Analysis(TypedDict, total=False):
     """What the analyses came to; their arrays are in the sidecar."""
 
-    probe: Annotated[Probed, Rule("lists of one length", _one_for_each_epoch)] | Skipped
+    probe: Annotated[Probe, Rule("lists of one length", _one_for_each_epoch)] | Skipped
     tsne: Tsne | Skipped
     discrepancy: Discrepancy
-    similarity: Moved | Skipped
+    similarity: Similarity | Skipped
 
 
 class Stage1Row(TypedDict):
@@ -211,18 +201,16 @@ class Stage1Row(TypedDict):
     loss: float | None
 
 
-class Epoch(TypedDict):
-    """What every row of stage 2 says, epochs counted from 1."""
+class Stage2Row(TypedDict):
+    """An epoch of stage 2, counted from 1: mean training loss, and where evaluated, scores in the record's metric and unit.
+
+    None where not finite.
+    """
 
     epoch: Count
-
-
-class Stage2Row(Epoch, total=False):
-    """Mean training loss, and where evaluated, scores in the record's metric and unit; None where not finite."""
-
-    loss: float | None
-    val: float | None
-    test: float | None
+    loss: NotRequired[float | None]
+    val: NotRequired[float | None]
+    test: NotRequired[float | None]
 
 
 class Curves(TypedDict, total=False):

@@ -7,7 +7,6 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
@@ -37,14 +36,13 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
 
     A clash is one cell with two different records, or the same record with different sidecars.
     """
-    present = {record["id"]: (target, _digest(target, record)) for record, _ in _read(target, [])}
+    present = {record["id"]: (target, digest) for record, digest in _read(target, [])}
     new: list[tuple[Store, dict[str, Any]]] = []
     problems: list[Problem] = []
     clashes: list[str] = []
     known = 0
     for store in sources:
-        for record, path in _read(store, problems):
-            digest = _digest(store, record)
+        for record, digest in _read(store, problems):
             if record["id"] not in present:
                 present[record["id"]] = (store, digest)
                 new.append((store, {key: record[key] for key in KEY}))
@@ -53,7 +51,7 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
             else:
                 there = present[record["id"]][0]
                 differ = _difference(_content(there, there.read(there.path(record))), _content(store, record))
-                clashes.append(f"{path} and {there.path(record)} differ in {differ}")
+                clashes.append(f"{store.path(record)} and {there.path(record)} differ in {differ}")
     if clashes:
         shown = "\n  ".join([*clashes[:20], *([f"and {len(clashes) - 20} more"] if len(clashes) > 20 else [])])
         raise Clash(f"nothing was merged, {len(clashes)} cells clash; remove one of each:\n  {shown}")
@@ -74,46 +72,34 @@ class Clash(BenchError):
     """Two stores disagree on a cell."""
 
 
-def _read(store: Store, problems: list[Problem]) -> Iterable[tuple[Record, Path]]:
-    """Readable records of a store; a file that is not one is a problem, and so is one with a sidecar that is none."""
+def _read(store: Store, problems: list[Problem]) -> Iterable[tuple[Record, bytes]]:
+    """Readable records of a store, each with the digest of its content: of many thousands no more is kept.
+
+    A file that is no record is a problem, and so is a record with a sidecar that is no plain file.
+    """
     for path in store.files():
         try:
             record = store.read(path)
+            digest = hashlib.sha256(to_json(_content(store, record))).digest()
         except (ValueError, OSError) as error:
             problems.append(Problem(path, str(error)))
-            continue
-        wrong = _wrong_sidecar(store, record)
-        if wrong is None:
-            yield record, path
         else:
-            problems.append(Problem(path, wrong))
-
-
-def _wrong_sidecar(store: Store, record: Record) -> str | None:
-    """Which sidecar is no plain file (a link may leave the folder), or None."""
-    for suffix in SIDECARS:
-        path = store.sidecar(record, suffix)
-        try:
-            open_file(path, LARGEST).close()
-        except FileNotFoundError:
-            continue
-        except (ValueError, OSError) as error:
-            return f"{path.name} {error}"
-    return None
+            yield record, digest
 
 
 def _content(store: Store, record: Record) -> dict[str, object]:
     """What makes two records of one cell the same: every key, and every byte of the sidecars."""
     files = {}
     for suffix in SIDECARS:
-        with contextlib.suppress(FileNotFoundError), open_file(store.sidecar(record, suffix), LARGEST) as file:
-            files[suffix] = hashlib.file_digest(file, "sha256").hexdigest()
+        path = store.sidecar(record, suffix)
+        try:
+            with open_file(path, LARGEST) as file:
+                files[suffix] = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            continue
+        except (ValueError, OSError) as error:  # a link, for instance, which may leave the folder
+            raise ValueError(f"{path.name} {error}") from None
     return dict(sorted(record.items())) | files
-
-
-def _digest(store: Store, record: Record) -> bytes:
-    """The same in 32 bytes: of many thousands of records no more is kept."""
-    return hashlib.sha256(to_json(_content(store, record))).digest()
 
 
 def _difference(a: dict[str, object], b: dict[str, object]) -> str:

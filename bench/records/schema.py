@@ -1,7 +1,8 @@
 """A JSON value against a type, for what comes from files that anybody may have written.
 
 A type is written with the words of `typing`: int (64 bits), float (finite), str, bool, None, Any, list[X], dict[str, X],
-X | Y, Literal, TypedDict (keys that it does not name are left alone) and Annotated[X, Rule] for what a type cannot say.
+X | Y, Literal, TypedDict with NotRequired (keys that it does not name are left alone) and Annotated[X, Rule] for what a
+type cannot say.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def checker(kind: Any) -> Check:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if typing.is_typeddict(kind):
         return _object_check(kind)
+    if origin is typing.NotRequired:
+        return checker(args[0])
     if origin is typing.Annotated:
         return _all_of(checker(args[0]), *map(_checked_by, args[1:]))
     if origin is typing.Literal:
@@ -127,7 +130,10 @@ def _mapping_check(item: Check) -> Check:
 
 
 def _object_check(kind: Any) -> Check:
-    keys = {name: checker(hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
+    hints = typing.get_type_hints(kind, include_extras=True)
+    keys = {name: checker(hint) for name, hint in hints.items()}
+    # Where annotations are text, __required_keys__ knows nothing of NotRequired.
+    required = {n for n in kind.__required_keys__ if typing.get_origin(hints[n]) is not typing.NotRequired}
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, dict):
@@ -135,7 +141,7 @@ def _object_check(kind: Any) -> Check:
         for name, item in keys.items():
             if name in value:
                 item(value[name], f"{where}.{name}")
-            elif name in kind.__required_keys__:
+            elif name in required:
                 raise ValueError(f"key {f'{where}.{name}'!r} is missing")
 
     return check

@@ -100,10 +100,8 @@ class Store:
         """The record of `cell`, or None if there is none or it cannot be read."""
         try:
             return self.read(self.path(cell))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return None  # `scan` and `bench doctor` report it; the cell counts as missing and is run again
+        except (FileNotFoundError, ValueError):
+            return None  # `scan` and `bench doctor` report what cannot be read; the cell counts as missing and is run again
 
     def curves(self, record: Record) -> dict[str, Any]:
         """Losses and scores by epoch of a record; {} if it has none, ValueError if what is there is something else."""
