@@ -70,9 +70,10 @@ def refuse(options: object, names: Sequence[str], reason: str) -> None:
         raise UsageError(f"{' and '.join(found)}: {reason}")
 
 
-def anything_chosen(wanted: Wanted) -> bool:
-    """Whether it says which cells are meant."""
-    return bool(given(wanted, ("study", "size", *CHOOSING, *CHANGING, *CONDITIONS)))
+def chosen(wanted: Wanted, data_dir: Path) -> list[Cell] | None:
+    """The cells that are wanted, or None if nothing says which."""
+    said = given(wanted, ("study", "size", *CHOOSING, *CHANGING, *CONDITIONS))
+    return cells_of(wanted, data_dir) if said else None
 
 
 def cells_of(wanted: Wanted, data_dir: Path) -> list[Cell]:
@@ -166,14 +167,14 @@ def _settings(wanted: Wanted) -> list[tuple[str, Any]]:
 
 def runtime_of(wanted: Wanted) -> dict[str, Any]:
     """Settings that change no cell: those of the study, those given, and the analyses asked for or forbidden."""
-    chosen = studies.runtime_of(studies.find(wanted.study)) if wanted.study else {}
-    chosen |= split_roles(_settings(wanted))[1]
+    found = studies.runtime_of(studies.find(wanted.study)) if wanted.study else {}
+    found |= split_roles(_settings(wanted))[1]
     if wanted.probe_epochs is not None:
         if wanted.probe is False:
             raise UsageError("--probe-epochs with --no-probe: say one of them")
-        chosen |= {"analysis.probe": True, "analysis.probe_epochs": tuple(wanted.probe_epochs)}
+        found |= {"analysis.probe": True, "analysis.probe_epochs": tuple(wanted.probe_epochs)}
     asked = {f"analysis.{name}": getattr(wanted, name) for name in ANALYSES}
-    return chosen | {name: on for name, on in asked.items() if on or (on is False and name == "analysis.probe")}
+    return found | {name: on for name, on in asked.items() if on or (on is False and name == "analysis.probe")}
 
 
 @dataclass(frozen=True)
@@ -200,33 +201,33 @@ class Todo:
 
 def todo(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Todo:
     """Which of the cells are to run: the missing ones, those named by `retry`, and done ones that lack an analysis."""
-    chosen, runtime = cells_of(wanted, places.data_dir), runtime_of(wanted)
+    every, runtime = cells_of(wanted, places.data_dir), runtime_of(wanted)
     problems: list[Problem] = []
-    planned = plan(chosen, Store(places.results_dir), problems)
+    planned = plan(every, Store(places.results_dir), problems)
     asked = {name.removeprefix("analysis."): on for name, on in runtime.items() if name.startswith("analysis.")}
     runs = to_run(planned, retry, asked)
-    if _embedded_default(wanted, chosen):  # it is there to show everything; done cells need not run again for it
+    if _embedded_default(wanted, every):  # it is there to show everything; done cells need not run again for it
         runtime = {"analysis.probe": True, **runtime}
     # The records about to be replaced hold analyses: a run for another one loses none.
     replaced = set(runs)
     held = [p.record["analysis"] for p in planned if p.record and p.status == "done" and p.cell in replaced]
     runtime |= {f"analysis.{name}": True for analysis in held for name in analysis}
-    return Todo(planned, runs, runtime, _data_taken(wanted, chosen, places.data_dir), problems)
+    return Todo(planned, runs, runtime, _data_taken(wanted, every, places.data_dir), problems)
 
 
-def _embedded_default(wanted: Wanted, chosen: Sequence[Cell]) -> bool:
+def _embedded_default(wanted: Wanted, every: Sequence[Cell]) -> bool:
     """Whether nothing was named, and the suite of stand-ins runs since no official data are here."""
-    return not (wanted.tasks or wanted.suite or wanted.study) and all(cell.origin == "generated" for cell in chosen)
+    return not (wanted.tasks or wanted.suite or wanted.study) and all(cell.origin == "generated" for cell in every)
 
 
-def _data_taken(wanted: Wanted, chosen: Sequence[Cell], data_dir: Path) -> list[str]:
-    tasks = list(dict.fromkeys(cell.task for cell in chosen if cell.origin == "generated"))
+def _data_taken(wanted: Wanted, every: Sequence[Cell], data_dir: Path) -> list[str]:
+    tasks = list(dict.fromkeys(cell.task for cell in every if cell.origin == "generated"))
     if not tasks:
         return []
-    quick = wanted.profile is None and wanted.study is None and any(cell.profile == "quick" for cell in chosen)
+    quick = wanted.profile is None and wanted.study is None and any(cell.profile == "quick" for cell in every)
     recipe = ", with the quick recipe (--profile published: the published one, far longer)" if quick else ""
     said = f"no official data here for {', '.join(tasks)}: stand-ins are generated{recipe}, and every table says so"
-    if _embedded_default(wanted, chosen):
+    if _embedded_default(wanted, every):
         where = f"nothing was named and no official data are in {data_dir}: the embedded default, suite {EMBEDDED}"
         return [f"{where} (`python -m bench data status` lists what official data would go where)", said]
     return [said]

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import plan, registry, settings
+from bench.plan import Cell
 from bench.records.record import SCHEMA, Record, check
 from bench.records.store import Store
 
@@ -116,6 +118,14 @@ def make_record(**changes: Any) -> Record:
         record["id"] = cell_id(record)
     check(record)
     return record
+
+
+def record_for(cell: Cell, **changes: Any) -> Record:
+    """The record of a cell whose settings and code are those of today, with `changes` on top."""
+    resolved = settings.flatten(plan.resolve(cell), "identity")
+    code = registry.code_of(cell.task, cell.method, cell.origin)
+    known = {**cell.key(), "profile": cell.profile, "origin": cell.origin, "settings": resolved, "code": code}
+    return make_record(**{**known, **changes})
 
 
 def make_curves(epochs: int = 5, val: bool = True, test: bool = False) -> dict[str, Any]:

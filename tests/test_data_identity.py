@@ -20,7 +20,7 @@ from bench.records.store import Store
 from tasks.contract import DataError, Request
 from tasks.files.fingerprint import fingerprint
 from tasks.files.locate import find
-from tests.test_plan import record_for
+from tests.record_factory import record_for
 
 MANY = ("cosmic", "fsd50k", "psicov")
 """Tasks whose `files` are lists of the files that hold the data."""

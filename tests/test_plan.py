@@ -17,7 +17,7 @@ from bench import standins as data
 from bench.errors import SetupError, UsageError
 from bench.plan import Cell, Selection
 from bench.records.store import Store
-from tests.record_factory import make_record
+from tests.record_factory import record_for
 
 
 def quick(**changes):
@@ -167,13 +167,6 @@ def test_cells_survive_json(tmp_path):
     for cell in plan.cells(quick(methods=("mona",), set=(("mona.lambda_", "0.5"),)), tmp_path):
         again = Cell.from_dict(json.loads(json.dumps(cell.to_dict())))
         assert again == cell and again.id == cell.id
-
-
-def record_for(cell: Cell, **changes):
-    config = settings.flatten(plan.resolve(cell), "identity")
-    code = registry.code_of(cell.task, cell.method, cell.origin)
-    known = {**cell.key(), "profile": cell.profile, "origin": cell.origin, "settings": config, "code": code}
-    return make_record(**{**known, **changes})
 
 
 def test_a_plan_says_done_failed_missing_and_stale(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from bench.errors import SetupError, UsageError
 from bench.plan import Places
 from bench.records.store import Store
-from bench.selection import Wanted, anything_chosen, cells_of, refuse_without_room, runtime_of, todo
+from bench.selection import Wanted, cells_of, chosen, refuse_without_room, runtime_of, todo
 from tests.record_factory import make_record
 
 STUDY = "mona-ablation"
@@ -56,7 +56,11 @@ def test_analyses_are_settings_that_change_no_cell():
     assert runtime_of(Wanted(probe=False)) == {"analysis.probe": False}
     assert runtime_of(Wanted(probe_epochs=[0, 3])) == {"analysis.probe": True, "analysis.probe_epochs": (0, 3)}
     assert runtime_of(Wanted(set=[("trainer.device", "cpu")])) == {"trainer.device": "cpu"}
-    assert anything_chosen(Wanted(seeds=[0])) and not anything_chosen(Wanted(probe=True))
+
+
+def test_who_names_nothing_means_no_cell_in_particular(tmp_path):
+    assert chosen(Wanted(probe=True), tmp_path) is None
+    assert chosen(Wanted(seeds=[3]), tmp_path) == cells_of(Wanted(seeds=[3]), tmp_path)
 
 
 def test_a_run_keeps_the_analyses_of_the_records_that_it_replaces(tmp_path):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.options import add_selection
-from bench.cli.status import chosen
+from bench.cli.options import add_selection, wanted
 from bench.errors import Exit, SetupError
 from bench.records.store import Store
+from bench.selection import chosen
 from bench.words import counted
 
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     if queue.squeue() is None:
         raise SetupError("squeue does not answer here: cancel from a login node (local cells end with Ctrl-C)")
-    outcome = cancel(Store(args.results_dir), chosen(args))
+    outcome = cancel(Store(args.results_dir), chosen(wanted(args), args.data_dir))
     print(f"{counted(len(outcome.cells), 'cell')} cancelled in {counted(len(outcome.jobs), 'job')}")
     for cell in outcome.cells:
         print(f"  {cell}")

@@ -73,12 +73,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
     elif args.action in ("status", "verify"):
-        words.say(table([{"task": row["task"], "state": row["state"], "size": human(row["bytes"]) if row.get("bytes") else "-",
-                          "file": row.get("file") or "-", "": row["detail"]} for row in rows]))  # fmt: skip
+        words.say(table([_shown(row) for row in rows]))
     bad = {"failed", "differs"}
     if args.action == "verify" and (args.tasks or args.suite):
         bad.add("missing")  # of all tasks, most are missing anywhere; who names one needs it
     return Exit.SOME_FAILED if any(row["state"] in bad for row in rows) else Exit.OK
+
+
+def _shown(row: Row) -> Row:
+    size = human(row["bytes"]) if row.get("bytes") else "-"
+    return {"task": row["task"], "state": row["state"], "size": size, "file": row.get("file") or "-", "": row["detail"]}
 
 
 def _import(args: argparse.Namespace) -> int:

@@ -12,16 +12,15 @@ import sys
 
 from bench.cli.options import add_places
 from bench.errors import Exit
-from bench.words import printable, say
+from bench.words import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `bench doctor`."""
     add_places(parser)
-    parser.add_argument(
-        "--clean", action="store_true", help="remove what finished cells and killed processes have left"
-    )
-    parser.add_argument("--json", action="store_true", help="print an array of objects")
+    add = parser.add_argument
+    add("--clean", action="store_true", help="remove what finished cells and killed processes have left")
+    add("--json", action="store_true", help="print an array of objects")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.clean:
         store = Store(args.results_dir)
         for path in leftovers.clean(leftovers.find(store, store.scan(leftovers.READ)[0], args.data_dir)):
-            print(printable(f"removed {path}"), file=sys.stderr)
+            say(f"removed {path}", sys.stderr)
     findings = examine(args.data_dir, args.results_dir)
     if args.json:
         print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))

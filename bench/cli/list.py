@@ -58,25 +58,29 @@ def _rows(what: str) -> Iterator[dict[str, Any]]:
     from bench.studies import all_studies
 
     if what == "tasks":
-        for t in registry.tasks().items.values():
-            shapes = {"input": "×".join(map(str, t.input_shape)), "output": "×".join(map(str, t.output_shape))}
-            splits = {part: t.splits.get(part) for part in ("train", "val", "test")}
-            yield _of(t, "name title suites kind") | shapes | _of(t, "metric backbone") | splits | _of(t, "licence")
+        for task in registry.tasks().items.values():
+            yield _row(task, "name", "title", "suites", "kind") | {
+                "input": "×".join(map(str, task.input_shape)),
+                "output": "×".join(map(str, task.output_shape)),
+                **_row(task, "metric", "backbone"),
+                **{part: task.splits.get(part) for part in ("train", "val", "test")},
+                "licence": task.licence,
+            }
     elif what == "suites":
         yield from ({"name": name, "tasks": tasks} for name, tasks in registry.suites().items())
     elif what == "methods":
-        for m in registry.methods().items.values():
-            yield _of(m, "name title") | {"presets": list(m.presets)} | _of(m, "citation")
+        for method in registry.methods().items.values():
+            yield _row(method, "name", "title") | {"presets": list(method.presets), "citation": method.citation}
     elif what == "backbones":
-        for b in BACKBONES.values():
-            cure = b.missing()
-            weights = {"weights": "here" if cure is None else "missing"}
-            yield _of(b, "name title modality") | weights | _of(b, "licence") | {"cure": cure}
+        for backbone in BACKBONES.values():
+            cure = backbone.missing()
+            here = {"weights": "here" if cure is None else "missing", "licence": backbone.licence, "cure": cure}
+            yield _row(backbone, "name", "title", "modality") | here
     else:
-        yield from (_of(study, "name question claims") for study in all_studies().values())
+        yield from (_row(study, "name", "question", "claims") for study in all_studies().values())
 
 
-def _of(thing: object, names: str) -> dict[str, Any]:
-    """Some attributes of a thing as plain data."""
-    values = {name: getattr(thing, name) for name in names.split()}
+def _row(thing: object, *names: str) -> dict[str, Any]:
+    """Some attributes of a thing, tuples as JSON has them."""
+    values = {name: getattr(thing, name) for name in names}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

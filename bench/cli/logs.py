@@ -62,7 +62,10 @@ def find(text: str, found: Iterable[Row]) -> Row:
 
 
 def _files(store: Store, row: Row) -> list[tuple[str, Path]]:
-    """What the cell's log files are called, and where they would be."""
-    jobs = [(written, job, array) for written in manifest.load_all(store) for job, cells, array in written.jobs()
-            if job and row.cell.id in cells]  # fmt: skip
-    return [("log", log_path(store, row.cell.id)), *((f"Slurm job {j}", m.log(array, j)) for m, j, array in jobs)]
+    """What the log files of a cell are called, and where they would be."""
+    out = [("log", log_path(store, row.cell.id))]
+    for written in manifest.load_all(store):
+        for job, cells, array in written.jobs():
+            if job and row.cell.id in cells:
+                out.append((f"Slurm job {job}", written.log(array, job)))
+    return out

@@ -11,15 +11,13 @@ from bench.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench pretrain`."""
-    parser.add_argument(
-        "--output",
-        type=to_path,
-        help="file to write (default: the weights that this package ships, where they are missing)",
-    )
-    parser.add_argument("--data-dir", type=to_path, help="folder that holds fashion-mnist/ (default: Debian's package)")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the 60,000 images (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and flips (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="use only the first so many training images, for a trial")
+    add = parser.add_argument
+    add("--output", type=to_path,
+        help="file to write (default: the weights that this package ships, where they are missing)")  # fmt: skip
+    add("--data-dir", type=to_path, help="folder that holds fashion-mnist/ (default: Debian's package)")
+    add("--epochs", type=int, default=10, help="passes over the 60,000 images (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of weights, order and flips (default: %(default)s)")
+    add("--limit", type=int, help="use only the first so many training images, for a trial")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,24 +35,20 @@ def run(args: argparse.Namespace) -> int:
 
     shipped = BACKBONES["swin_micro"].shipped_weights()
     if args.output is None and shipped.exists():
-        raise UsageError(
-            f"the weights are here: say --output FILE to make others, or --output {shipped} to replace them"
-        )
+        cure = f"say --output FILE to make others, or --output {shipped} to replace them"
+        raise UsageError(f"the weights are here: {cure}")
     output = args.output or shipped
     ensure_writable(output.parent, "folder", "--output")
     x, y, x_test, y_test = fashion_mnist.parts(args.data_dir)
     recipe, started = Recipe(epochs=args.epochs, seed=args.seed), time.monotonic()
-    chosen = slice(args.limit)
-    mean, std = fashion_mnist.MEAN, fashion_mnist.STD
-    model = train(
-        prepare(x[chosen], mean, std), torch.from_numpy(y[chosen]), recipe, say=lambda line: print(line, flush=True)
-    )
-    test_error = error(model, prepare(x_test, mean, std), torch.from_numpy(y_test))
+    x, y, norm = x[: args.limit], y[: args.limit], (fashion_mnist.MEAN, fashion_mnist.STD)
+    model = train(prepare(x, *norm), torch.from_numpy(y), recipe, say=lambda line: print(line, flush=True))
+    test_error = error(model, prepare(x_test, *norm), torch.from_numpy(y_test))
     limit = f" --limit {args.limit}" if args.limit is not None else ""
     facts = {
         "data": "Fashion-MNIST",
         "data_sha256": fashion_mnist.checksum(args.data_dir),
-        "train_images": len(x[chosen]),
+        "train_images": len(x),
         "test_error": test_error,
         "command": f"python -m bench pretrain --epochs {args.epochs} --seed {args.seed}{limit}",
         "recipe": asdict(recipe),

@@ -31,8 +31,8 @@ def of(records: Sequence[Record]) -> list[Table]:
     for panel in panels(to_frame(records), catalogue):
         found = score_table(panel, catalogue)
         place = slice(1, 1 + len(panel.tasks))  # after the price, before rank and win rate
-        rows = tuple((label, entries[place]) for label, entries in found.rows)
-        out.append(replace(found, columns=found.columns[place], rows=rows))
+        of_tasks = tuple((label, entries[place]) for label, entries in found.rows)
+        out.append(replace(found, columns=found.columns[place], rows=of_tasks))
     return out
 
 

@@ -16,9 +16,8 @@ from bench.cli.printing import set_aside
 from bench.errors import Exit
 from bench.launch.options import seconds
 from bench.launch.status import Row, rows
-from bench.plan import Cell
 from bench.records.store import Problem, Store
-from bench.selection import anything_chosen, cells_of, refuse
+from bench.selection import chosen, refuse
 from bench.streams import lost
 from bench.words import counted, say
 
@@ -34,17 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print an array of objects, once")
 
 
-def chosen(args: argparse.Namespace) -> list[Cell] | None:
-    """The cells that the options choose, as `run` with the same options would; None if none of them does."""
-    asked = wanted(args)
-    return cells_of(asked, args.data_dir) if anything_chosen(asked) else None
-
-
 def run(args: argparse.Namespace) -> int:
     """Print the state; exit code 1 if a cell has failed or is lost."""
     if args.json:
         refuse(args, ["watch"], "--json prints the state once")
-    store, cells = Store(args.results_dir), chosen(args)
+    store, cells = Store(args.results_dir), chosen(wanted(args), args.data_dir)
     while True:
         aside: list[Problem] = []
         found = rows(store, cells, aside)
@@ -65,16 +58,14 @@ def run(args: argparse.Namespace) -> int:
 
 def text(found: list[Row]) -> str:
     """Counts, then one line for each cell that is not done."""
+    if not found:
+        return "no cells: nothing has been run or submitted with this results folder"
     counts = collections.Counter(row.status for row in found)
-    lines = (
-        [f"{counted(len(found), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())]
-        if found
-        else []
-    )
-    open_ = [row for row in found if row.status != "done"]
-    for row in open_[:SHOWN]:
+    lines = [f"{counted(len(found), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in counts.items())]
+    unfinished = [row for row in found if row.status != "done"]
+    for row in unfinished[:SHOWN]:
         where = " ".join(part for part in (row.where, f"job {row.job}" if row.job else "") if part)
         lines.append(f"  {row.status:9} {row.cell}  {row.detail}" + (f"  ({where})" if where else ""))
-    if len(open_) > SHOWN:
-        lines.append(f"  … and {len(open_) - SHOWN} more (--json lists all)")
-    return "\n".join(lines or ["no cells: nothing has been run or submitted with this results folder"])
+    if len(unfinished) > SHOWN:
+        lines.append(f"  … and {len(unfinished) - SHOWN} more (--json lists all)")
+    return "\n".join(lines)
