@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, Request
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published, quick
+from tasks.recipe import published, quick, sizes
 
 FILE = official("1D_Advection_Sols_beta0.4.hdf5", size=8_232_966_952)
 PAIRS = Pairs(
@@ -26,13 +25,6 @@ def read(request: Request) -> Data:
     return cut(request, PAIRS, loaded)
 
 
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """The exact solution for PDEBench's random sines, `nx` points by `nt` times."""
-    from tasks.generators import advection
-
-    advection.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
-
-
 TASK = pde(
     name="advection",
     title="PDEBench 1D advection (beta 0.4)",
@@ -41,13 +33,9 @@ TASK = pde(
     suites=("pdebench", "quick"),
     recipe=published(opt="adam", lr=1e-4, wd=1e-5, batch=4, epochs=200, warmup=5, decay=200, clip=1.0, seq=512),
     quick=quick(epochs=4, seq=8, emb_epochs=1),
-    sizes={
-        "published": {"samples": 300, "nx": 256, "nt": 41},
-        "quick": {"samples": 1200, "nx": 128, "nt": 11},
-        "tiny": {"samples": 24, "nx": 64, "nt": 11},
-    },
+    sizes=sizes(samples=(300, 1200, 24), nx=(256, 128, 64), nt=(41, 11, 11)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.advection", (FILE,)),
     stand_in="is the exact solution for the same family of initial conditions",
     defects=(
         "Files downloaded before October 2023 move at twice the stated speed. The speed is measured and noted in the"

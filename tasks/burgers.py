@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, Request
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import columns, published
+from tasks.recipe import columns, published, sizes
 
 FILE = official("1D_Burgers_Sols_Nu1.0.hdf5", about="8.2 GB")
 PAIRS = Pairs("scalar", "x", points=1024, frames=201, paper_train=200, paper_test=200, constants={"nu": 1.0})
@@ -23,13 +22,6 @@ def read(request: Request) -> Data:
     return cut(request, PAIRS, loaded)
 
 
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """A spectral solution from PDEBench's random sines, `nx` points by `nt` times."""
-    from tasks.generators import burgers
-
-    burgers.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
-
-
 TASK = pde(
     name="burgers",
     title="PDEBench 1D Burgers (nu 1.0)",
@@ -39,13 +31,9 @@ TASK = pde(
     recipe=published(opt="adam", lr=1e-5, wd=1e-5, batch=4, epochs=200, warmup=5, decay=200, clip=1.0, seq=128),
     # the embedder of published code is cut for the 256 points that it declares; the 1,024 it gets make 512 tokens
     paper_recipe=columns(seq=512),
-    sizes={
-        "published": {"samples": 300, "nx": 256, "nt": 41},
-        "quick": {"samples": 256, "nx": 128, "nt": 11},
-        "tiny": {"samples": 24, "nx": 64, "nt": 6},
-    },
+    sizes=sizes(samples=(300, 256, 24), nx=(256, 128, 64), nt=(41, 11, 6)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.burgers", (FILE,)),
     stand_in="is a spectral solution for the same family of initial conditions",
     defects=(
         "Frozen: in files made with the reference generator every frame from number 3 to 38 on is bit-identical to the "

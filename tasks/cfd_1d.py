@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, Request
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published, quick
+from tasks.recipe import published, quick, sizes
 
 FILE = official("1D_CFD_Rand_Eta0.1_Zeta0.1_periodic_Train.hdf5", about="12.4 GB")
 PAIRS = Pairs(
@@ -32,13 +31,6 @@ def read(request: Request) -> Data:
     return cut(request, PAIRS, loaded, standardise=True)
 
 
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """A finite-volume solution (MUSCL, HLLC), `nx` points by `nt` times."""
-    from tasks.generators import cfd_1d
-
-    cfd_1d.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
-
-
 TASK = pde(
     name="cfd_1d",
     title="PDEBench 1D compressible Navier-Stokes (eta = zeta = 0.1)",
@@ -50,13 +42,9 @@ TASK = pde(
     paper_more_metrics=("rmse_normalised", "max_error_normalised"),
     recipe=published(opt="adamw", lr=1e-4, wd=1e-3, batch=4, epochs=200, warmup=5, decay=200, clip=1.0, seq=128),
     quick=quick(epochs=8),
-    sizes={
-        "published": {"samples": 288, "nx": 128, "nt": 51},
-        "quick": {"samples": 96, "nx": 64, "nt": 6},
-        "tiny": {"samples": 24, "nx": 32, "nt": 3},
-    },
+    sizes=sizes(samples=(288, 96, 24), nx=(128, 64, 32), nt=(51, 6, 3)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.cfd_1d", (FILE,)),
     stand_in="solves the same equations from independent draws of the same family",
     defects=(
         "Published code z-scores inputs and targets by the inputs' statistics and never undoes it: its score lives in "

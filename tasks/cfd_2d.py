@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, Request
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published
+from tasks.recipe import published, sizes
 
 FILE = official("2D_CFD_Rand_M1.0_Eta0.1_Zeta0.1_periodic_128_Train.hdf5", size=55_050_245_208)
 PAIRS = Pairs(
@@ -31,13 +30,6 @@ def read(request: Request) -> Data:
     return cut(request, PAIRS, loaded, standardise=True)
 
 
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """A finite-volume solution (MUSCL, HLLC), `nx` by `nx` cells, `nt` times."""
-    from tasks.generators import cfd_2d
-
-    cfd_2d.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
-
-
 TASK = pde(
     name="cfd_2d",
     title="PDEBench 2D compressible Navier-Stokes (M 1.0, eta = zeta = 0.1)",
@@ -47,13 +39,9 @@ TASK = pde(
     paper_metric="nrmse_normalised",
     paper_more_metrics=("rmse_normalised", "max_error_normalised"),
     recipe=published(opt="adamw", lr=1e-3, wd=1e-3, batch=4, epochs=200, warmup=5, decay=200, clip=1.0),
-    sizes={
-        "published": {"samples": 48, "nx": 32, "nt": 11},
-        "quick": {"samples": 24, "nx": 16, "nt": 3},
-        "tiny": {"samples": 16, "nx": 8, "nt": 2},
-    },
+    sizes=sizes(samples=(48, 24, 16), nx=(32, 16, 8), nt=(11, 3, 2)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.cfd_2d", (FILE,)),
     stand_in="solves the same equations from the same kind of random fields",
     defects=(
         "Published code has this task, no published table does.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,17 +53,10 @@ def _read_part(request: Request, part: str) -> tuple[np.ndarray, np.ndarray]:
     from tasks.files.pickles import load_pickle
 
     path = find(request.root, FILES[part])
-    table = load_pickle(path, cure=nb360.AGAIN)
+    table = load_pickle(path)
     flat = nb360.entry(path, table, "data", (None, 3072), "u")
     labels = nb360.labels(path, "fine label", nb360.member(path, table, "fine_labels"), len(flat), CLASSES)
     return flat.astype(np.uint8, copy=False).reshape(-1, 3, 32, 32), labels
-
-
-def generate(root: Path, *, samples: int) -> None:
-    """Pictures of 100 classes (shape x texture x colour) in the layout of `cifar-100-python`."""
-    from tasks.generators.cifar100 import write
-
-    write({part: root / file.path for part, file in FILES.items()}, samples=samples)
 
 
 TASK = Task(
@@ -84,9 +77,9 @@ TASK = Task(
     files=tuple(FILES.values()),
     recipe=published(opt="sgd", lr=1e-4, wd=1e-3, momentum=0.9, batch=32, accum=32, epochs=60, warmup=5, decay=200),
     quick=quick(opt="adamw", lr=5e-4, accum=1, epochs=3, warmup=0.3, eval_batch=128, emb_epochs=1, emb_samples=8),
-    sizes={"published": {"samples": 50_000}, "quick": {"samples": 2_000}, "tiny": {"samples": 100}},
+    sizes=sizes(samples=(50_000, 2_000, 100)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.cifar100", FILES.values()),
     licence="listed as CC BY 4.0 by NAS-Bench-360",
     citation="Krizhevsky 2009; Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {_URL} ({_ARCHIVE}). The stand-in is drawn.",

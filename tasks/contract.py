@@ -21,17 +21,25 @@ Origin = Literal["official", "generated"]
 Protocol_ = Literal["strict", "paper"]
 OPTIONS = ("allow_stale",)
 """Switches of readers that exist."""
+AGAIN = "Remove the file and get it again (`bench data fetch`), or make a stand-in (`bench data generate`)."
+"""What to do about most files that cannot be used."""
 
 
 class DataError(Exception):
     """A data file that cannot be used: which file, what was found, what was expected, what to do."""
 
-    def __init__(self, file: Path | str, found: str, expected: str, cure: str):
+    def __init__(self, file: Path | str, found: str, expected: str, cure: str = AGAIN):
         self.file, self.found, self.expected, self.cure = str(file), printable(found), expected, cure
         super().__init__(file, found, expected, cure)
 
     def __str__(self) -> str:
         return f"{self.file}: found {self.found}; expected {self.expected}. {self.cure}"
+
+
+def require(holds: bool | np.bool_, file: Path | str, found: str, expected: str, cure: str = AGAIN) -> None:
+    """DataError unless `holds`."""
+    if not holds:
+        raise DataError(file, found, expected, cure)
 
 
 def printable(text: str, most: int = 400) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 FILES = {
     part: File(
@@ -45,13 +44,6 @@ def read(request: Request) -> Data:
     return nb360.assemble(request, POLICY, rows, parts, shape, shape, notes, members=members)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Poisson star fields crossed by ray tracks with an exact mask, in the layout of the unpacked deepCR archives."""
-    from tasks.generators.cosmic import write
-
-    write(root / "cosmic", samples=samples, **size)
-
-
 TASK = Task(
     name="cosmic",
     title="Cosmic rays in Hubble images (deepCR)",
@@ -71,13 +63,9 @@ TASK = Task(
     files=tuple(FILES.values()),
     recipe=published(opt="adamw", lr=1e-3, wd=0.0, batch=4, epochs=60, warmup=5, decay=60),
     quick=quick(batch=8, epochs=6, warmup=0.5, eval_batch=32, emb_epochs=2, emb_samples=16),
-    sizes={
-        "published": {"samples": 4_830, "width": 256},
-        "quick": {"samples": 200, "width": 64},
-        "tiny": {"samples": 20, "width": 32},
-    },
+    sizes=sizes(samples=(4_830, 200, 20), width=(256, 64, 32)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.cosmic", FILES.values()),
     licence="CC BY 4.0",
     citation="Zhang & Bloom 2020, deepCR; Tu et al. 2022, NAS-Bench-360",
     source="Official: the deepCR ACS/WFC F435W archives. The stand-in is synthesised.",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 _GET = "the NAS-Bench-360 folder on Google Drive, folder id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw (or FNO's own folder)"
 FILES = {
@@ -38,13 +37,6 @@ def read(request: Request) -> Data:
     return nb360.in_memory(request, POLICY, rows, training, test, (1, *u.shape[1:]), notes=notes, decode=decode)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Darcy flow solved as for the FNO paper, in the layout of the two official .mat files."""
-    from tasks.generators.darcy_nb360 import write
-
-    write({part: root / file.path for part, file in FILES.items()}, samples=samples, **size)
-
-
 TASK = Task(
     name="darcy_nb360",
     title="Darcy flow (FNO data)",
@@ -63,13 +55,9 @@ TASK = Task(
     files=tuple(FILES.values()),
     recipe=published(opt="adamw", lr=1e-3, wd=5e-3, batch=4, epochs=100, warmup=5, decay=100),
     quick=quick(batch=8, epochs=6, warmup=0.5, eval_batch=32, emb_epochs=2, emb_samples=16),
-    sizes={
-        "published": {"samples": 1_000, "grid": 421},
-        "quick": {"samples": 160, "grid": 101},
-        "tiny": {"samples": 24, "grid": 61},
-    },
+    sizes=sizes(samples=(1_000, 160, 24), grid=(421, 101, 61)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.darcy_nb360", FILES.values()),
     licence="MIT (listed by NAS-Bench-360)",
     citation="Li et al. 2021, Fourier neural operator; Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {_GET}. The stand-in solves the same equation with the same random field.",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, Request
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published
+from tasks.recipe import published, sizes
 
 FILE = official("2D_DarcyFlow_beta0.1_Train.hdf5", about="1.3 GB")
 PAIRS = Pairs("darcy", "xy", points=64, stored=128, frames=1, inputs=(0,), targets=(1,), constants={"beta": 0.1})
@@ -23,13 +22,6 @@ def read(request: Request) -> Data:
     return cut(request, PAIRS, load(request, FILE, PAIRS), standardise=request.protocol == "strict")
 
 
-def generate(root: Path, *, samples: int, nx: int) -> None:
-    """The steady state on an `nx` by `nx` grid."""
-    from tasks.generators import darcy_pdebench
-
-    darcy_pdebench.generate(root / FILE.path, samples=samples, nx=nx)
-
-
 TASK = pde(
     name="darcy_pdebench",
     title="PDEBench Darcy flow (beta 0.1)",
@@ -37,13 +29,9 @@ TASK = pde(
     pairs=PAIRS,
     suites=("pdebench", "quick"),
     recipe=published(opt="adamw", lr=1e-4, wd=1e-5, batch=4, epochs=100, warmup=5, decay=200, eval_batch=100),
-    sizes={
-        "published": {"samples": 300, "nx": 64},
-        "quick": {"samples": 200, "nx": 32},
-        "tiny": {"samples": 24, "nx": 32},
-    },
+    sizes=sizes(samples=(300, 200, 24), nx=(64, 32, 32)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.darcy_pdebench", (FILE,)),
     stand_in="is the discrete steady state for the same family of coefficients",
     defects=(
         "Official targets for small beta are no steady states: they are the frame at t = 1.75 of a relaxation from an "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, DataError, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 FILE = File(
     path="deepsea/deepsea_filtered.npz",
@@ -30,21 +29,12 @@ def read(request: Request) -> Data:
         x[part] = read_binary(path, f"x_{part}", (None, 1000, 4), transpose_rows)
         y[part] = read_binary(path, f"y_{part}", (None, LABELS)).astype(np.float32)
         if len(x[part]) != len(y[part]):
-            raise DataError(
-                path, f"{len(x[part])} x_{part} and {len(y[part])} y_{part}", "as many of each", nb360.AGAIN
-            )
+            raise DataError(path, f"{len(x[part])} x_{part} and {len(y[part])} y_{part}", "as many of each")
     training = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
     rows = nb360.limited(nb360.last_rows(len(training[0]), len(x["val"])), request)
     targets = {part: training[1][index] for part, index in rows.items()} | {"test": y["test"]}
     notes = {"labels_without_positives_in": [part for part in targets if not targets[part].any(0).all()]}
     return nb360.in_memory(request, POLICY, rows, training, (x["test"], y["test"]), (LABELS,), notes=notes)
-
-
-def generate(root: Path, *, samples: int) -> None:
-    """Random DNA with planted motifs, in the layout of `deepsea_filtered.npz`: a label is on where its motif occurs."""
-    from tasks.generators.deepsea import write
-
-    write(root / FILE.path, samples=samples)
 
 
 TASK = Task(
@@ -67,9 +57,9 @@ TASK = Task(
         opt="adam", lr=1e-5, wd=0.0, batch=16, epochs=13, warmup=10, decay=25, clip=1.0, seq=512, emb_samples=64
     ),
     quick=quick(lr=3e-4, epochs=2, warmup=0.2, seq=50, eval_batch=64, emb_epochs=2, emb_samples=16),
-    sizes={"published": {"samples": 71_753}, "quick": {"samples": 1_000}, "tiny": {"samples": 80}},
+    sizes=sizes(samples=(71_753, 1_000, 80)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.deepsea", (FILE,)),
     licence="CC BY 4.0 (listed by NAS-Bench-360)",
     citation="Zhou & Troyanskaya 2015; Zhang et al. 2021 (AMBER); Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {FILE.get}. The stand-in is synthesised.",

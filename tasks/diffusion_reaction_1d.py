@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published
+from tasks.recipe import published, sizes
 
 FILE = official("ReacDiff_Nu0.5_Rho1.0.hdf5", about="4.1 GB")
-
-
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """A split-step solution in float64, `nx` points by `nt` times."""
-    from tasks.generators import diffusion_reaction_1d
-
-    diffusion_reaction_1d.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
 
 
 TASK = pde(
@@ -28,12 +20,8 @@ TASK = pde(
     recipe=published(
         opt="sgd", lr=1e-3, wd=1e-5, momentum=0.99, batch=4, epochs=200, warmup=5, decay=200, clip=1.0, seq=256
     ),
-    sizes={
-        "published": {"samples": 300, "nx": 256, "nt": 51},
-        "quick": {"samples": 256, "nx": 128, "nt": 11},
-        "tiny": {"samples": 24, "nx": 64, "nt": 6},
-    },
-    generate=generate,
+    sizes=sizes(samples=(300, 256, 24), nx=(256, 128, 64), nt=(51, 11, 6)),
+    generate=stand_in("tasks.generators.diffusion_reaction_1d", (FILE,)),
     stand_in="is float64-correct and so differs from the official file by about 10 %",
     defects=(
         "Official frames are about 10 % off the equation (14 % in a float32 emulation): tiny float32 steps lose most "

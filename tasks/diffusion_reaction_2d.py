@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published
+from tasks.recipe import published, sizes
 
 FILE = official("2D_diff-react_NA_NA.h5", about="13 GB")
-
-
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """An explicit Runge-Kutta solution from white noise, `nx` by `nx` cells, `nt` times."""
-    from tasks.generators import diffusion_reaction_2d
-
-    diffusion_reaction_2d.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
 
 
 TASK = pde(
@@ -35,12 +27,8 @@ TASK = pde(
     ),
     samples=1000,
     recipe=published(opt="adam", lr=1e-4, wd=1e-3, batch=4, epochs=200, warmup=5, decay=200, clip=1.0),
-    sizes={
-        "published": {"samples": 200, "nx": 32, "nt": 21},
-        "quick": {"samples": 128, "nx": 32, "nt": 6},
-        "tiny": {"samples": 24, "nx": 32, "nt": 3},
-    },
-    generate=generate,
+    sizes=sizes(samples=(200, 128, 24), nx=(32, 32, 32), nt=(21, 6, 3)),
+    generate=stand_in("tasks.generators.diffusion_reaction_2d", (FILE,)),
     stand_in="solves the same equations from the same kind of noise",
     defects=(
         "Nearly unlearnable as published: the input is u alone, the target v, and v(0) is independent noise that the "

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published
+from tasks.recipe import published, sizes
 
 FILE = official("1D_diff-sorp_NA_NA.h5", about="4.0 GB")
-
-
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """A stiff, converged solution, `nx` points by `nt` times."""
-    from tasks.generators import diffusion_sorption
-
-    diffusion_sorption.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
 
 
 TASK = pde(
@@ -24,12 +16,8 @@ TASK = pde(
     file=FILE,
     pairs=Pairs("grouped", "x", points=1024, frames=101, paper_train=100, paper_test=99, policy="pdebench-last10"),
     recipe=published(opt="adamw", lr=1e-4, wd=0.0, batch=4, epochs=200, warmup=5, decay=200, clip=1.0, seq=32),
-    sizes={
-        "published": {"samples": 300, "nx": 256, "nt": 51},
-        "quick": {"samples": 160, "nx": 128, "nt": 11},
-        "tiny": {"samples": 24, "nx": 64, "nt": 6},
-    },
-    generate=generate,
+    sizes=sizes(samples=(300, 160, 24), nx=(256, 128, 64), nt=(51, 11, 6)),
+    generate=stand_in("tasks.generators.diffusion_sorption", (FILE,)),
     stand_in="is the converged solution of the same discrete equation",
     defects=(
         "Integrated with an explicit method at default tolerance although stiff: 0.5 % (t = 5) to 1.7 % (t = 500) off "

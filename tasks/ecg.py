@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 FILE = File(
     path="ecg/challenge2017.pkl",
@@ -39,13 +38,6 @@ def read(request: Request) -> Data:
     return assemble(request, POLICY, rows, parts, (1, parts["test"].length), (4,), notes)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Synthetic rhythms in the layout of `challenge2017.pkl`: regular, atrial fibrillation, other, noise."""
-    from tasks.generators.ecg import write
-
-    write(root / FILE.path, samples=samples, **size)
-
-
 TASK = Task(
     name="ecg",
     title="ECG (CinC 2017 rhythms)",
@@ -66,13 +58,9 @@ TASK = Task(
         opt="sgd", lr=1e-6, wd=0.1, momentum=0.99, batch=4, accum=16, epochs=15, warmup=5, decay=200, seq=64
     ),
     quick=QUICK,
-    sizes={
-        "published": {"samples": 8_528, "length": 9_000},
-        "quick": {"samples": 400, "length": 1_100},
-        "tiny": {"samples": 60, "length": 1_050},
-    },
+    sizes=sizes(samples=(8_528, 400, 60), length=(9_000, 1_100, 1_050)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.ecg", (FILE,)),
     licence="ODC-BY 1.0",
     citation="Clifford et al. 2017, PhysioNet/CinC challenge; Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {FILE.get} (derived from physionet.org/content/challenge-2017). The stand-in is synthesised.",

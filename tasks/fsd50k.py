@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 _GET = "audio.zip (24 GB) in the NAS-Bench-360 folder on Google Drive, id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw, unzipped"
 FILES = {
@@ -52,13 +51,6 @@ def read(request: Request) -> Data:
     return nb360.assemble(request, POLICY, rows, parts, (1, 96, frames), (len(label_map),), notes, members=members)
 
 
-def generate(root: Path, *, samples: int) -> None:
-    """Synthesised sounds (tones, chirps, noise bands, clicks) in the layout of the unzipped archive."""
-    from tasks.generators.fsd50k import write
-
-    write(root / "audio" / "data", samples=samples)
-
-
 TASK = Task(
     name="fsd50k",
     title="FSD50K (sound events)",
@@ -76,9 +68,9 @@ TASK = Task(
     files=tuple(FILES.values()),
     recipe=published(opt="adam", lr=1e-4, wd=5e-5, batch=32, epochs=100, warmup=5, decay=100, eval_batch=256),
     quick=quick(lr=5e-4, batch=8, epochs=6, warmup=0.5, eval_batch=64, emb_epochs=2, emb_samples=16),
-    sizes={"published": {"samples": 36_796}, "quick": {"samples": 160}, "tiny": {"samples": 24}},
+    sizes=sizes(samples=(36_796, 160, 24)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.fsd50k", FILES.values()),
     licence="CC BY 4.0",
     citation="Fonseca et al. 2022, FSD50K; Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {_GET}. The stand-in is synthesised.",

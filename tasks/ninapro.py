@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 _GET = "the NAS-Bench-360 folder on Google Drive, file id "
 FILES = {
@@ -38,21 +37,14 @@ def read(request: Request) -> Data:
     x, y = {}, {}
     for part in ("train", "val", "test"):
         path = find(request.root, FILES[f"ninapro_{part}"])
-        values = nb360.array(path, "windows", load_npy(path, objects=True, cure=nb360.AGAIN), (None, 52, 16))
+        values = nb360.array(path, "windows", load_npy(path, objects=True), (None, 52, 16))
         x[part] = np.ascontiguousarray(values.astype(np.float32).transpose(0, 2, 1))[:, None]
         label_path = find(request.root, FILES[f"label_{part}"])
-        numbers = load_npy(label_path, objects=True, cure=nb360.AGAIN)
+        numbers = load_npy(label_path, objects=True)
         y[part] = nb360.labels(label_path, "label", numbers, len(values), CLASSES)
     training = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
     rows = nb360.limited(nb360.last_rows(len(training[0]), len(x["val"])), request)
     return nb360.in_memory(request, POLICY, rows, training, (x["test"], y["test"]), (CLASSES,))
-
-
-def generate(root: Path, *, samples: int) -> None:
-    """Bursts of 16-channel noise with class-dependent envelopes, in the layout of the six official files."""
-    from tasks.generators.ninapro import write
-
-    write({name: root / file.path for name, file in FILES.items()}, samples=samples)
 
 
 TASK = Task(
@@ -72,9 +64,9 @@ TASK = Task(
     files=tuple(FILES.values()),
     recipe=published(opt="adam", lr=1e-4, wd=1e-5, batch=32, epochs=60, warmup=5, decay=60, clip=1.0, emb_epochs=100),
     quick=quick(lr=5e-4, epochs=6, warmup=0.5, eval_batch=128, emb_epochs=2, emb_samples=32),
-    sizes={"published": {"samples": 3_297}, "quick": {"samples": 1_200}, "tiny": {"samples": 80}},
+    sizes=sizes(samples=(3_297, 1_200, 80)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.ninapro", FILES.values()),
     licence="CC BY-ND (listed by NAS-Bench-360)",
     citation="Pizzolato et al. 2017 (NinaPro DB5); Josephs et al. 2020; Tu et al. 2022, NAS-Bench-360",
     source="Official: six .npy files of NAS-Bench-360 on Google Drive. The stand-in is synthesised.",

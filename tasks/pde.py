@@ -5,9 +5,9 @@ A task says which with `Pairs`, and what is its own; `pde` adds what all of them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.contract import Data, File, Request, Task
 from tasks.recipe import Recipe, quick
@@ -68,36 +68,26 @@ class Pairs:
 
 def pde(
     *,
-    name: str,
-    title: str,
     file: File,
     pairs: Pairs,
-    recipe: Recipe,
-    sizes: Mapping[str, Mapping[str, int]],
-    generate: Callable[..., None],
     stand_in: str,
     defects: tuple[str, ...],
     samples: int = 10_000,
     quick: Recipe | None = None,
-    read: Callable[[Request], Data] | None = None,
-    suites: tuple[str, ...] = ("pdebench",),
-    loss: str = "nrmse",
     shape: tuple[int, ...] | None = None,
-    paper_recipe: Recipe | None = None,
-    paper_metric: str | None = None,
-    paper_more_metrics: tuple[str, ...] | None = None,
+    **own: Any,
 ) -> Task:
     """The task of predicting one frame of `file` from its first one.
 
     Args:
+        file: the one file that is read.
         pairs: what is read; without a `read` of the task's own it is given out as it is.
         stand_in: what the stand-in is or does, to end the sentence "the stand-in ...".
         defects: the task's own; those that all share are added.
         samples: trajectories in the official file, a tenth of which are test.
         quick: what the quick profile changes of `QUICK`.
         shape: published shape of input and output; None: the channels and points of `pairs`.
-
-    The other arguments are those of `Task`.
+        own: what `Task` has besides; `suites`, `loss` and `read` may be left out.
     """
 
     def read_plainly(request: Request) -> Data:
@@ -108,31 +98,24 @@ def pde(
     dims = len(pairs.axes)
     shape = shape or (len(pairs.inputs), *(pairs.points,) * dims)
     end = pairs.policy.removeprefix("pdebench-").removesuffix("10")
-    return Task(
-        name=name,
-        title=title,
-        suites=suites,
-        kind="dense",
-        input_shape=shape,
-        output_shape=shape,
-        loss=loss,
-        metric="nrmse",
-        more_metrics=MORE_METRICS,
-        paper_metric=paper_metric,
-        paper_more_metrics=paper_more_metrics,
-        trivial="mean",
-        backbone="roberta_base" if dims == 1 else "swin_base",
-        splits={"train": samples * 81 // 100, "val": samples * 9 // 100, "test": samples // 10},
-        split_policy=f"{pairs.policy}: the {end} 10 % are test; a seeded 10 % of the rest is validation (strict)",
-        files=(file,),
-        recipe=recipe,
-        paper_recipe=paper_recipe or {},
-        quick={**QUICK[dims], **(quick or {})},
-        sizes=sizes,
-        read=read or read_plainly,
-        generate=generate,
-        licence=LICENCE,
-        citation=CITATION,
-        source=f"PDEBench on DaRUS; the stand-in {stand_in}",
-        defects=(*defects, *((ONE_JUMP,) if pairs.frames > 1 else ()), NO_VALIDATION),
-    )
+    shared = {
+        "suites": ("pdebench",),
+        "kind": "dense",
+        "input_shape": shape,
+        "output_shape": shape,
+        "loss": "nrmse",
+        "metric": "nrmse",
+        "more_metrics": MORE_METRICS,
+        "trivial": "mean",
+        "backbone": "roberta_base" if dims == 1 else "swin_base",
+        "splits": {"train": samples * 81 // 100, "val": samples * 9 // 100, "test": samples // 10},
+        "split_policy": f"{pairs.policy}: the {end} 10 % are test; a seeded 10 % of the rest is validation (strict)",
+        "files": (file,),
+        "quick": {**QUICK[dims], **(quick or {})},
+        "read": read_plainly,
+        "licence": LICENCE,
+        "citation": CITATION,
+        "source": f"PDEBench on DaRUS; the stand-in {stand_in}",
+        "defects": (*defects, *((ONE_JUMP,) if pairs.frames > 1 else ()), NO_VALIDATION),
+    }
+    return Task(**{**shared, **own})

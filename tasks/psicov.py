@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 _GET = (
     "protein.zip (1.1 GB) in the NAS-Bench-360 folder on Google Drive, id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw, unzipped"
@@ -44,13 +44,6 @@ def read(request: Request) -> Data:
     return nb360.assemble(request, POLICY, rows, parts, *shapes, notes, members=members)
 
 
-def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Compact random-walk chains with noisy pair features, in the layout of the unzipped `protein` folder."""
-    from tasks.generators.psicov import write
-
-    write(root / "protein", samples=samples, **size)
-
-
 TASK = Task(
     name="psicov",
     title="PSICOV (protein distance maps)",
@@ -71,13 +64,9 @@ TASK = Task(
         opt="adam", lr=5e-6, wd=1e-5, batch=1, accum=32, epochs=10, warmup=5, decay=100, eval_batch=1, emb_samples=64
     ),
     quick=quick(lr=5e-4, batch=4, accum=1, epochs=6, warmup=0.5, eval_batch=8, emb_epochs=1, emb_samples=8),
-    sizes={
-        "published": {"samples": 3_456, "longest": 400, "window": 512},
-        "quick": {"samples": 120, "longest": 80, "window": 96},
-        "tiny": {"samples": 12, "longest": 48, "window": 64},
-    },
+    sizes=sizes(samples=(3_456, 120, 12), longest=(400, 80, 48), window=(512, 96, 64)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.psicov", FILES.values()),
     licence="GPL (listed by NAS-Bench-360)",
     citation="Adhikari 2020 (PDNET); Jones et al. 2012 (PSICOV); Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {_GET}. The stand-in is synthesised.",

@@ -1,6 +1,7 @@
 """Published settings in the columns of the field's tables: `published(opt="adam", lr=1e-4, wd=1e-5, ...)`.
 
 A column stands for a setting of `bench.settings`; `columns` turns some of them into dotted names, `published` a whole row.
+`sizes` is the table of what a stand-in's generator is given.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Columns(TypedDict, total=False):
 SETTINGS = {name: hint.__metadata__[0] for name, hint in get_type_hints(Columns, include_extras=True).items()}
 ALWAYS = ("opt", "lr", "wd", "batch", "epochs", "warmup", "decay")
 """What a published row says of every task."""
+PROFILES = ("published", "quick", "tiny")
 
 
 def columns(**given: Unpack[Columns]) -> Recipe:
@@ -71,3 +73,8 @@ def quick(**changes: Unpack[Columns]) -> Recipe:
     if "epochs" in changes:
         changes.setdefault("decay", changes["epochs"])
     return columns(**changes)
+
+
+def sizes(**given: tuple[int, int, int]) -> Mapping[str, Mapping[str, int]]:
+    """`Task.sizes` from the arguments of a generator, each under `published`, `quick` and `tiny`."""
+    return {profile: {name: of[i] for name, of in given.items()} for i, profile in enumerate(PROFILES)}

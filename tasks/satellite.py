@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 _GET = "satellite folder of NAS-Bench-360 on Google Drive, folder id 1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw"
 FILES = {part: File(path=f"satellite/satellite_{part}.npy", get=_GET) for part in ("train", "test")}
@@ -29,7 +28,7 @@ def read(request: Request) -> Data:
     parts = {}
     for part, file in FILES.items():
         path = find(request.root, file)
-        table = load_npy_object(path, cure=nb360.AGAIN)
+        table = load_npy_object(path)
         values = nb360.entry(path, table, "data", (None, 46)).astype(np.float32)
         labels = nb360.labels(path, "label", nb360.member(path, table, "label"), len(values), CLASSES, first=1)
         if request.protocol == "strict":
@@ -39,13 +38,6 @@ def read(request: Request) -> Data:
     n, notes = len(parts["train"][0]), {"series_z_scored": request.protocol == "strict"}
     rows = nb360.training_rows(request, n, val=100_000, total=900_000, choose=nb360.seeded_rows)
     return nb360.in_memory(request, POLICY, rows, parts["train"], parts["test"], (CLASSES,), notes=notes)
-
-
-def generate(root: Path, *, samples: int) -> None:
-    """Harmonic vegetation curves with class-dependent seasons, in the layout of the two official files."""
-    from tasks.generators.satellite import write
-
-    write({part: root / file.path for part, file in FILES.items()}, samples=samples)
 
 
 TASK = Task(
@@ -66,9 +58,9 @@ TASK = Task(
     files=tuple(FILES.values()),
     recipe=published(opt="adamw", lr=3e-5, wd=3e-6, batch=16, accum=4, epochs=60, warmup=5, decay=60, seq=512),
     quick=quick(lr=3e-4, accum=1, epochs=2, warmup=0.2, seq=23, eval_batch=128, emb_epochs=2, emb_samples=16),
-    sizes={"published": {"samples": 900_000}, "quick": {"samples": 1_500}, "tiny": {"samples": 90}},
+    sizes=sizes(samples=(900_000, 1_500, 90)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.satellite", FILES.values()),
     licence="GPL (listed by NAS-Bench-360)",
     citation="Petitjean et al. 2012; Dempster et al. 2020 (ROCKET); Tu et al. 2022, NAS-Bench-360",
     source=f"Official: {_GET}. The stand-in is synthesised.",

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.files.manifest import official
+from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published
+from tasks.recipe import published, sizes
 
 FILE = official("2D_rdb_NA_NA.h5", about="6.2 GB")
-
-
-def generate(root: Path, *, samples: int, nx: int, nt: int) -> None:
-    """The radial solution averaged onto `nx` by `nx` cells (`nx` even), `nt` times."""
-    from tasks.generators import shallow_water
-
-    shallow_water.generate(root / FILE.path, samples=samples, nx=nx, nt=nt)
 
 
 TASK = pde(
@@ -25,12 +17,8 @@ TASK = pde(
     pairs=Pairs("grouped", "xy", points=128, frames=101, paper_train=100, paper_test=99, policy="pdebench-last10"),
     samples=1000,
     recipe=published(opt="adamw", lr=1e-4, wd=0.0, batch=4, epochs=200, warmup=10, decay=200, clip=1.0),
-    sizes={
-        "published": {"samples": 200, "nx": 64, "nt": 21},
-        "quick": {"samples": 96, "nx": 32, "nt": 6},
-        "tiny": {"samples": 24, "nx": 32, "nt": 3},
-    },
-    generate=generate,
+    sizes=sizes(samples=(200, 96, 24), nx=(64, 32, 32), nt=(21, 6, 3)),
+    generate=stand_in("tasks.generators.shallow_water", (FILE,)),
     stand_in="solves the same dam break in the radius",
     defects=(
         "A sample carries a single number, the radius of the dam.",

@@ -10,12 +10,14 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGES = ("methods", "tasks")
 GENERATORS = "tasks.generators"
 """They make stand-ins and read nothing: a record of official data does not depend on them."""
+DOTTED = re.compile(r"\w+(\.\w+)+", re.ASCII)
 
 
 def digest(*roots: str, generators: bool = True) -> str:
@@ -54,7 +56,8 @@ def modules(root: str, generators: bool = True) -> Mapping[str, Path]:
 def imports(path: Path, name: str) -> tuple[str, ...]:
     """What the module `name` in `path` imports anywhere in it, functions included, by absolute name.
 
-    `from a import b` gives both `a` and `a.b`, for b may be a module. A file that is no Python imports nothing.
+    `from a import b` gives both `a` and `a.b`, for b may be a module. A string that is a dotted name counts, too: so
+    are modules named that are imported when they are needed. A file that is no Python imports nothing.
     """
     try:
         tree = ast.parse(path.read_bytes())
@@ -73,6 +76,8 @@ def _names(tree: ast.AST, package: str) -> Iterator[str]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
+            yield node.value
 
 
 def _top(name: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.contract import Data, File, Request, Task
-from tasks.recipe import published, quick
+from tasks.generators import stand_in
+from tasks.recipe import published, quick, sizes
 
 FILE = File(
     path="spherical/s2_cifar100.gz",
@@ -27,7 +26,7 @@ def read(request: Request) -> Data:
 
     request.check_options()
     path = find(request.root, FILE)
-    table = load_pickle(path, gz=True, cure=nb360.AGAIN)
+    table = load_pickle(path, gz=True)
     parts = {}
     for part in ("train", "test"):
         content = nb360.member(path, table, part)
@@ -39,13 +38,6 @@ def read(request: Request) -> Data:
     classes = int(max(training[1].max(), test[1].max())) + 1
     scale = (np.array(0, np.float32), np.array(255, np.float32))
     return nb360.in_memory(request, POLICY, rows, training, test, (classes,), scale=scale)
-
-
-def generate(root: Path, *, samples: int, **size: int) -> None:
-    """Handwritten digits of scikit-learn (10 classes) on the sphere, in the layout of `s2_cifar100.gz`."""
-    from tasks.generators.spherical import write
-
-    write(root / FILE.path, samples=samples, **size)
 
 
 TASK = Task(
@@ -66,13 +58,9 @@ TASK = Task(
     files=(FILE,),
     recipe=published(opt="adamw", lr=1e-4, wd=0.1, batch=32, accum=4, epochs=60, warmup=5, decay=60),
     quick=quick(lr=5e-4, wd=0.05, accum=1, epochs=6, warmup=0.5, eval_batch=128, emb_epochs=2, emb_samples=32),
-    sizes={
-        "published": {"samples": 50_000, "chunk": 500, "rotation_percent": 100},
-        "quick": {"samples": 1_800, "chunk": 20, "rotation_percent": 10},
-        "tiny": {"samples": 100, "chunk": 20, "rotation_percent": 10},
-    },
+    sizes=sizes(samples=(50_000, 1_800, 100), chunk=(500, 20, 20), rotation_percent=(100, 10, 10)),
     read=read,
-    generate=generate,
+    generate=stand_in("tasks.generators.spherical", (FILE,)),
     licence="CC BY-SA (listed by NAS-Bench-360)",
     citation="Tu et al. 2022, NAS-Bench-360 (NeurIPS Datasets and Benchmarks); projection: Cohen et al. 2018, S2CNN",
     source=f"Official: {FILE.get}. The stand-in projects scikit-learn's digits by the same geometry.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import subprocess
 import sys
@@ -73,7 +74,8 @@ def test_the_quick_schedule_ends_at_zero_and_sizes_are_arguments_of_the_generato
     settings = resolve(Method, task.recipe, task.quick)
     assert settings.trainer.decay_epochs == settings.trainer.epochs <= 12
     assert resolve(Method, task.recipe).stage1.epochs == 60
-    arguments = set(inspect.signature(task.generate).parameters) - {"root"}
+    write = importlib.import_module(task.generate.__module__).write
+    arguments = set(inspect.signature(write).parameters) - {"path"}
     assert set(task.sizes) == {"published", "quick", "tiny"}
     assert all(set(size) == arguments for size in task.sizes.values())
 

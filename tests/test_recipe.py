@@ -3,7 +3,7 @@
 import pytest
 
 from bench.settings import all_names
-from tasks.recipe import ALWAYS, SETTINGS, columns, published, quick
+from tasks.recipe import ALWAYS, SETTINGS, columns, published, quick, sizes
 
 ROW = {"opt": "adam", "lr": 1e-4, "wd": 1e-5, "batch": 4, "epochs": 200, "warmup": 5, "decay": 200}
 
@@ -36,3 +36,8 @@ def test_a_quick_schedule_ends_with_its_epochs_unless_told_otherwise():
     assert quick(epochs=6, warmup=1)["trainer.decay_epochs"] == 6
     assert quick(epochs=6, decay=9)["trainer.decay_epochs"] == 9
     assert quick(lr=1e-3) == {"trainer.lr": 1e-3}
+
+
+def test_sizes_are_a_table_of_arguments_by_profile():
+    table = sizes(samples=(300, 160, 24), nx=(256, 128, 64))
+    assert table["quick"] == {"samples": 160, "nx": 128} and list(table) == ["published", "quick", "tiny"]

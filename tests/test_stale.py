@@ -108,11 +108,15 @@ def test_a_plug_in_of_a_package_follows_that_package(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text("")
     (folder / "method.py").write_text("def align():\n    from . import helper\n    from .deep import x\n")
     (folder / "helper.py").write_text("import torch\n")
-    (folder / "deep.py").write_text("from methods.vanilla import Vanilla\nx = 1\n")
+    (folder / "deep.py").write_text("from methods.vanilla import Vanilla\nx = 'mine.lazy'\n")
+    (folder / "lazy.py").write_text("")
     (folder / "unused.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     found = source.modules("mine.method")
-    assert {n for n in found if n.startswith("mine")} == {"mine", "mine.method", "mine.helper", "mine.deep"}
+    assert {n for n in found if n.startswith("mine")} == {
+        "mine",
+        *(f"mine.{m}" for m in ("method", "helper", "deep", "lazy")),
+    }
     assert "methods.vanilla" in found and "methods.contract" in found
     before = source.digest("mine.method")
     (folder / "unused.py").write_text("1")

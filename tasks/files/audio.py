@@ -14,7 +14,6 @@ import scipy.fft
 import soundfile
 
 from tasks.contract import DataError
-from tasks.files.nb360 import AGAIN
 from tasks.files.pickles import open_checked
 
 AUDIO_LIBRARY = f"soundfile {soundfile.__version__}"
@@ -31,21 +30,21 @@ FRAMES = 1 + RATE // HOP
 def read_wav(path: Path, rate: int = RATE) -> np.ndarray:
     """Mono samples (n,) float32 in [-1, 1] of a wav file of that rate; DataError for anything else."""
     expected = f"a mono wav file at {rate} Hz"
-    with open_checked(path, expected, AGAIN) as stream:
+    with open_checked(path, expected) as stream:
         head = stream.read(8)
     if head[:4] != b"RIFF":  # decoders would take a dozen other formats
-        raise DataError(path, f"no wav file (it begins with {head[:4]!r})", expected, AGAIN)
+        raise DataError(path, f"no wav file (it begins with {head[:4]!r})", expected)
     # Decoders take what is there of a file that was cut off; its RIFF header knows how long it was.
     whole, have = 8 + int.from_bytes(head[4:], "little"), path.stat().st_size
     if have < whole < 2**32:
-        raise DataError(path, f"a truncated file, {have:,} of {whole:,} bytes", expected, AGAIN)
+        raise DataError(path, f"a truncated file, {have:,} of {whole:,} bytes", expected)
     try:
         samples, found = soundfile.read(path, dtype="float32")
     except (RuntimeError, ValueError, OSError) as error:
-        raise DataError(path, f"no readable sound ({error})", expected, AGAIN) from error
+        raise DataError(path, f"no readable sound ({error})", expected) from error
     if found != rate or samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         shape = f"{samples.shape} at {found} Hz" + ("" if np.isfinite(samples).all() else ", not finite")
-        raise DataError(path, f"sound of shape {shape}", expected, AGAIN)
+        raise DataError(path, f"sound of shape {shape}", expected)
     return samples
 
 

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tasks.contract import Batch, DataError, File
+from tasks.contract import Batch, DataError, File, require
 from tasks.files.locate import find, permission_said
-from tasks.files.nb360 import AGAIN, check_finite
+from tasks.files.nb360 import check_finite
 from tasks.files.pickles import load_npy
 from tasks.files.splits import VALIDATION_SEED
 
@@ -78,18 +78,16 @@ def resolve(listed: str, base: Path) -> Path:
 
 def read_stack(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image float32, cosmic mask and ignore mask (bool), cropped as published; a small stack is taken whole."""
-    stack = load_npy(path, cure=AGAIN)
+    stack = load_npy(path)
     expected = "a stack (3, 256, 256) or (2, 256, 256) of image, mask and ignore mask"
-    if stack.ndim != 3 or stack.shape[0] not in (2, 3) or stack.shape[1] != stack.shape[2]:
-        raise DataError(path, f"an array of shape {stack.shape}", expected, AGAIN)
-    if stack.dtype.kind not in "fiu":
-        raise DataError(path, f"an array of dtype {stack.dtype}", expected, AGAIN)
+    fits = stack.ndim == 3 and stack.shape[0] in (2, 3) and stack.shape[1] == stack.shape[2]
+    require(fits, path, f"an array of shape {stack.shape}", expected)
+    require(stack.dtype.kind in "fiu", path, f"an array of dtype {stack.dtype}", expected)
     if stack.shape[1] >= CROP[1]:
         stack = stack[:, CROP[0] : CROP[1], CROP[0] : CROP[1]]
     stack = stack.astype(np.float32)
     check_finite(path, "the stack", stack[None])
-    if not np.isin(stack[1:], (0, 1)).all():
-        raise DataError(path, "a mask with values other than 0 and 1", expected, AGAIN)
+    require(np.isin(stack[1:], (0, 1)).all(), path, "a mask with values other than 0 and 1", expected)
     ignore = stack[2] if len(stack) == 3 else np.zeros_like(stack[0])
     return stack[0], stack[1] > 0, ignore > 0
 
@@ -98,20 +96,20 @@ def sky_level(path: Path) -> float:
     """The exposure's entry in `sky.npy` beside the image, whose name begins with the exposure's number from 1."""
     beside, number = path.with_name("sky.npy"), re.match(r"\d+", path.name)
     if not number:
-        raise DataError(path, "a name that begins with no number", "EXPOSURE_PART.npy, to look up its sky level", AGAIN)
-    levels = load_npy(beside, cure=AGAIN)
+        raise DataError(path, "a name that begins with no number", "EXPOSURE_PART.npy, to look up its sky level")
+    levels = load_npy(beside)
     i = int(number[0]) - 1
-    if levels.ndim != 1 or not 0 <= i < len(levels) or not np.isfinite(levels[i]):
-        raise DataError(beside, f"sky levels of shape {levels.shape}", f"a finite level of exposure {i + 1}", AGAIN)
+    fits = levels.ndim == 1 and 0 <= i < len(levels) and np.isfinite(levels[i])
+    require(fits, beside, f"sky levels of shape {levels.shape}", f"a finite level of exposure {i + 1}")
     return float(levels[i])
 
 
 def listed(root: Path, file: File) -> list[Path]:
     """The images that the list `file` names, in sorted order."""
     path = find(root, file)
-    names = load_npy(path, objects=True, cure=AGAIN)
-    if names.ndim != 1 or not len(names) or not all(isinstance(s, str) for s in names.tolist()):
-        raise DataError(path, f"an array of shape {names.shape}, dtype {names.dtype}", "a list of image paths", AGAIN)
+    names = load_npy(path, objects=True)
+    fits = names.ndim == 1 and len(names) > 0 and all(isinstance(s, str) for s in names.tolist())
+    require(fits, path, f"an array of shape {names.shape}, dtype {names.dtype}", "a list of image paths")
     return sorted(resolve(str(s), path.parent) for s in names)
 
 
@@ -119,8 +117,7 @@ def read_images(images: Sequence[Path]) -> Images:
     """The images with their masks and sky levels, in the order given."""
     stacks = [read_stack(image) for image in images]
     shapes = {s[0].shape for s in stacks}
-    if len(shapes) > 1:
-        raise DataError(images[0], f"images of the sizes {sorted(shapes)}", "images of one size", AGAIN)
+    require(len(shapes) == 1, images[0], f"images of the sizes {sorted(shapes)}", "images of one size")
     image, mask, ignore = (np.stack(column) for column in zip(*stacks, strict=True))
     return Images(image, mask, ignore, np.array([sky_level(p) for p in images]))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from tasks.contract import DataError, File, Request
+from tasks.contract import DataError, File, Request, require
 from tasks.files.copies import cached
 from tasks.files.hdf5 import MOST_PACKED, check_stored, member, open_h5
 from tasks.files.locate import find
-from tasks.files.nb360 import AGAIN, array
+from tasks.files.nb360 import array
 from tasks.files.pickles import open_checked
 
 STRIDE = 5
@@ -29,28 +31,25 @@ def read_variable(path: Path, name: str, most: int) -> np.ndarray:
     from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
-    open_checked(path, _EXPECTED, AGAIN).close()
+    open_checked(path, _EXPECTED).close()
     if h5py.is_hdf5(path):
         with open_h5(path) as f:
             stored = member(path, f, name)
             if stored is None:
-                raise DataError(path, f"an HDF5 file with {', '.join(f) or 'nothing'}", _EXPECTED, AGAIN)
+                raise DataError(path, f"an HDF5 file with {', '.join(f) or 'nothing'}", _EXPECTED)
             if not isinstance(stored, h5py.Dataset) or stored.ndim != 3:
-                raise DataError(path, f"{name} of shape {getattr(stored, 'shape', 'none')}", _EXPECTED, AGAIN)
+                raise DataError(path, f"{name} of shape {getattr(stored, 'shape', 'none')}", _EXPECTED)
             return check_stored(path, name, stored)[::STRIDE, ::STRIDE, :most].T
     try:
         shape = next((shape for found, shape, _ in whosmat(path) if found == name), ())
         if math.prod(shape) > MOST_PACKED * path.stat().st_size:
-            raise DataError(path, f"{name} of shape {shape} in {path.stat().st_size:,} bytes", _EXPECTED, AGAIN)
+            raise DataError(path, f"{name} of shape {shape} in {path.stat().st_size:,} bytes", _EXPECTED)
         table = loadmat(path, variable_names=[name])
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, IndexError) as error:
-        raise DataError(path, f"no readable MATLAB file ({error})", _EXPECTED, AGAIN) from error
-    except Exception as error:
-        if type(error).__name__ == "error":  # zlib.error of a file cut off in a compressed variable
-            raise DataError(path, f"a damaged or truncated file ({error})", _EXPECTED, AGAIN) from error
-        raise
-    if name not in table:
-        raise DataError(path, f"a MATLAB file without {name}", _EXPECTED, AGAIN)
+    except (
+        MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, IndexError, struct.error, zlib.error
+    ) as error:  # fmt: skip
+        raise DataError(path, f"no readable MATLAB file, or a truncated one ({error})", _EXPECTED) from error
+    require(name in table, path, f"a MATLAB file without {name}", _EXPECTED)
     values = table[name]
     return values[:most, ::STRIDE, ::STRIDE] if values.ndim == 3 else values
 
@@ -67,17 +66,15 @@ def read_pairs(request: Request, file: File, most: int) -> tuple[np.ndarray, np.
 
     fields = cached(path, request.cache, __name__, most, names, make)
     coeff, sol = fields["coeff"], fields["sol"]
-    if coeff.shape != sol.shape:
-        raise DataError(path, f"coeff of shape {coeff.shape} and sol of shape {sol.shape}", _EXPECTED, AGAIN)
+    require(coeff.shape == sol.shape, path, f"coeff of shape {coeff.shape} and sol of shape {sol.shape}", _EXPECTED)
     return coeff, sol
 
 
 def _decimated(path: Path, name: str, most: int) -> np.ndarray:
     values = read_variable(path, name, most)
-    if values.ndim != 3 or values.shape[1] != values.shape[2] or values.shape[1] < 2 or not len(values):
-        raise DataError(path, f"{name} of shape {values.shape}", _EXPECTED, AGAIN)
-    if values.dtype.kind not in "fiu":
-        raise DataError(path, f"{name} of dtype {values.dtype}", _EXPECTED, AGAIN)
+    fits = values.ndim == 3 and values.shape[1] == values.shape[2] > 1 and len(values) > 0
+    require(fits, path, f"{name} of shape {values.shape}", _EXPECTED)
+    require(values.dtype.kind in "fiu", path, f"{name} of dtype {values.dtype}", _EXPECTED)
     few = np.ascontiguousarray(values, dtype=np.float32)
     return array(path, name, few, (None, *few.shape[1:]))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.contract import Batch, DataError
-from tasks.files.nb360 import AGAIN, array, member
+from tasks.contract import Batch, DataError, require
+from tasks.files.nb360 import array, member
 from tasks.files.pickles import load_pickle
 
 CLASSES = ("N", "A", "O", "~")
@@ -47,19 +47,18 @@ class Windows:
 
 def read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
     """The records, each (L,), raw, and their class numbers in the order of `CLASSES`."""
-    table = load_pickle(path, cure=AGAIN)
+    table = load_pickle(path)
     data, names = member(path, table, "data"), member(path, table, "label")
-    if not isinstance(data, Sequence | np.ndarray) or len(data) == 0:
-        raise DataError(path, f"data is {type(data).__name__}, empty or no list", "a list of 1-D series", AGAIN)
-    if not isinstance(names, Sequence | np.ndarray) or len(names) != len(data):
-        raise DataError(path, f"{len(data)} series with another number of labels", "one label per series", AGAIN)
-    if len(data) < 20:
-        raise DataError(path, f"{len(data)} records", "at least 20, to split them", AGAIN)
+    full = isinstance(data, Sequence | np.ndarray) and len(data) > 0
+    require(full, path, f"data is {type(data).__name__}, empty or no list", "a list of 1-D series")
+    one_each = isinstance(names, Sequence | np.ndarray) and len(names) == len(data)
+    require(one_each, path, f"{len(data)} series with another number of labels", "one label per series")
+    require(len(data) >= 20, path, f"{len(data)} records", "at least 20, to split them")
     signals = [array(path, f"record {i}", series, (None,)) for i, series in enumerate(data)]
     texts = [n.decode("latin1") if isinstance(n, bytes) else str(n) for n in names]
     unknown = sorted(set(texts) - set(CLASSES))
     if unknown:
-        raise DataError(path, f"the label {unknown[0]!r}", f"labels among {', '.join(CLASSES)}", AGAIN)
+        raise DataError(path, f"the label {unknown[0]!r}", f"labels among {', '.join(CLASSES)}")
     return signals, np.array([CLASSES.index(t) for t in texts], np.int64)
 
 
@@ -95,9 +94,7 @@ def windows(path: Path, signals: list[np.ndarray], labels: np.ndarray, records: 
         number.append(np.full(len(own), r))
         offset += len(signals[r])
     record = np.concatenate(number)
-    if not len(record):
-        raise DataError(
-            path, "a split whose records are all too short", f"records of more than {LENGTH} samples", AGAIN
-        )
+    long = f"records of more than {LENGTH} samples"
+    require(len(record) > 0, path, "a split whose records are all too short", long)
     signal = np.concatenate([z_score(signals[r]) for r in records])
     return Windows(signal, np.concatenate(starts), labels[record], record)

@@ -14,7 +14,6 @@ import numpy as np
 from tasks.contract import Batch, DataError
 from tasks.files.audio import FRAMES, RATE, log_mel, one_second, read_wav
 from tasks.files.locate import permission_said
-from tasks.files.nb360 import AGAIN
 from tasks.files.splits import VALIDATION_SEED
 
 BACKGROUND_SHARE, BACKGROUND_MOST = 0.75, 0.5
@@ -51,11 +50,11 @@ def read_labels(path: Path) -> dict[str, int]:
     try:
         table = json.loads(path.read_text())
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(path, f"no JSON ({error})", expected, AGAIN) from error
+        raise DataError(path, f"no JSON ({error})", expected) from error
     if not isinstance(table, dict) or not table or sorted(map(str, table.values())) != sorted(
         str(i) for i in range(len(table))
     ):  # fmt: skip
-        raise DataError(path, f"a {type(table).__name__} with other values", expected, AGAIN)
+        raise DataError(path, f"a {type(table).__name__} with other values", expected)
     return {name: int(number) for name, number in table.items()}
 
 
@@ -68,18 +67,18 @@ def read_manifest(path: Path, label_map: Mapping[str, int]) -> Manifest:
         missing = {"files", "labels", "ext"} - set(reader.fieldnames or ())
         rows = [] if missing else list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(path, f"no csv text ({error})", expected, AGAIN) from error
+        raise DataError(path, f"no csv text ({error})", expected) from error
     if missing or not rows:
-        raise DataError(path, f"no column {sorted(missing)[0]}" if missing else "no rows", expected, AGAIN)
+        raise DataError(path, f"no column {sorted(missing)[0]}" if missing else "no rows", expected)
     if any(not row["files"] or not row["labels"] or not row["ext"] for row in rows):
-        raise DataError(path, "a row with empty fields (cut off?)", expected, AGAIN)
+        raise DataError(path, "a row with empty fields (cut off?)", expected)
     if not text.endswith("\n"):
         # The last field is the clip: a shorter one would be a clip of its own.
-        raise DataError(path, f"a last row without an end of line (cut off?): {text[-60:]!r}", expected, AGAIN)
+        raise DataError(path, f"a last row without an end of line (cut off?): {text[-60:]!r}", expected)
     rows.sort(key=lambda row: (row["ext"], row["files"]))
     unknown = {name for row in rows for name in row["labels"].split(",")} - set(label_map)
     if unknown:
-        raise DataError(path, f"the label {sorted(unknown)[0]!r}", "labels of lbl_map.json", AGAIN)
+        raise DataError(path, f"the label {sorted(unknown)[0]!r}", "labels of lbl_map.json")
     targets = np.zeros((len(rows), len(label_map)), np.uint8)
     for i, row in enumerate(rows):
         targets[i, [label_map[name] for name in row["labels"].split(",")]] = 1
@@ -96,7 +95,7 @@ def relocate(path: Path, listed: list[str]) -> tuple[Path, tuple[str, ...]]:
         for start in range(len(parts)):
             if base.joinpath(*parts[start:]).is_file():
                 return base, tuple("/".join(PurePosixPath(name).parts[start:]) for name in listed)
-    raise DataError(path, f"the chunk {listed[0]!r}, which is not here", f"wav files below {path.parent.parent}", AGAIN)
+    raise DataError(path, f"the chunk {listed[0]!r}, which is not here", f"wav files below {path.parent.parent}")
 
 
 def framed(mel: np.ndarray, frames: int) -> np.ndarray:

@@ -15,9 +15,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tasks.contract import DataError
+from tasks.contract import AGAIN, DataError
 
-GET_AGAIN = "Remove the file and get it again (`bench data fetch`), or make a stand-in (`bench data generate`)."
 MOST_PACKED = 1100
 """Times its own size that a file may unpack to: deflate cannot pack more than 1,032 to 1."""
 MOST_CHUNK = 2**29
@@ -35,7 +34,7 @@ def open_h5(path: Path) -> Iterator[h5py.File]:
         found = (
             "a web page or text" if head[:1] in (b"<", b"{") else f"no HDF5 signature (it begins with {head[:16]!r})"
         )
-        raise DataError(path, found, "an HDF5 file", GET_AGAIN)
+        raise DataError(path, found, "an HDF5 file")
     try:
         h5 = _opened(path)
     except OSError as error:
@@ -45,7 +44,7 @@ def open_h5(path: Path) -> Iterator[h5py.File]:
         with h5:
             yield h5
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # what h5py makes of a damaged file
-        raise DataError(path, f"data that cannot be read ({error})", "a complete HDF5 file", GET_AGAIN) from error
+        raise DataError(path, f"data that cannot be read ({error})", "a complete HDF5 file") from error
 
 
 def _opened(path: Path) -> h5py.File:
@@ -71,7 +70,7 @@ def describe(path: Path, error: OSError) -> tuple[str, str]:
         found = "a file that is marked as open for writing: by a program that still writes, or that crashed"
         return found, f"Let the program finish. If there is none, take the mark off: h5clear -s '{path}'"
     cut = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
-    return (f"a truncated file, {cut[1]} of {cut[2]} bytes" if cut else f"a damaged file ({error})"), GET_AGAIN
+    return (f"a truncated file, {cut[1]} of {cut[2]} bytes" if cut else f"a damaged file ({error})"), AGAIN
 
 
 def member(path: Path, node: object, name: str) -> h5py.Group | h5py.Dataset | None:
@@ -117,7 +116,7 @@ def check_stored(path: Path, name: str, array: h5py.Dataset) -> h5py.Dataset:
     declared, size = math.prod(array.shape) * array.dtype.itemsize, path.stat().st_size
     if declared > size * (MOST_PACKED if chunked else 1):
         found = f"`{name}` of shape {array.shape}, {declared:,} bytes, in a file of {size:,}"
-        raise DataError(path, found, "data that were written", GET_AGAIN)
+        raise DataError(path, found, "data that were written")
     if chunked:
         chunk = math.prod(array.chunks) * array.dtype.itemsize
         if chunk > MOST_CHUNK:
@@ -129,7 +128,7 @@ def check_stored(path: Path, name: str, array: h5py.Dataset) -> h5py.Dataset:
     if have < want:
         what = "chunks" if chunked else "bytes"
         found = f"`{name}` of shape {array.shape}, of which {have:,} of {want:,} {what} were ever written"
-        raise DataError(path, found, "data that were written", GET_AGAIN)
+        raise DataError(path, found, "data that were written")
     return array
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.contract import ArraySplit, Data, DataError, Request, Split
+from tasks.contract import ArraySplit, Data, DataError, Request, Split, require
 from tasks.files.splits import VALIDATION_SEED, indices_hash
 
-AGAIN = "Delete the file and get it again (`bench data fetch`), or make a stand-in with `bench data generate`."
 KINDS = {"f": "floats", "u": "unsigned integers", "i": "integers", "b": "booleans", "O": "objects", "U": "text"}
 
 
@@ -22,13 +21,12 @@ def shape_text(shape: tuple[int | None, ...]) -> str:
 
 def member(path: Path, table: Any, key: str) -> Any:
     """`table[key]` of a dict whose keys are str or (Python 2) bytes."""
-    if not isinstance(table, Mapping):
-        raise DataError(path, f"a {type(table).__name__}", f"a dict with the key {key!r}", AGAIN)
+    require(isinstance(table, Mapping), path, f"a {type(table).__name__}", f"a dict with the key {key!r}")
     for name in (key, key.encode()):
         if name in table:
             return table[name]
     keys = ", ".join(sorted(str(k) for k in table)[:8]) or "none"
-    raise DataError(path, f"a dict with the keys {keys}", f"the key {key!r}", AGAIN)
+    raise DataError(path, f"a dict with the keys {keys}", f"the key {key!r}")
 
 
 def array(path: Path, name: str, value: Any, shape: tuple[int | None, ...], kinds: str = "fiu") -> np.ndarray:
@@ -36,12 +34,9 @@ def array(path: Path, name: str, value: Any, shape: tuple[int | None, ...], kind
     expected = f"{name} of shape {shape_text(shape)}, {' or '.join(KINDS[k] for k in kinds)}, all finite"
     out = as_array(path, name, value, expected)
     fits = out.ndim == len(shape) and all(s is None or s == o for s, o in zip(shape, out.shape, strict=True))
-    if not fits:
-        raise DataError(path, f"{name} of shape {shape_text(out.shape)}", expected, AGAIN)
-    if out.size == 0:
-        raise DataError(path, f"{name} is empty, shape {shape_text(out.shape)}", expected, AGAIN)
-    if out.dtype.kind not in kinds:
-        raise DataError(path, f"{name} of dtype {out.dtype}", expected, AGAIN)
+    require(fits, path, f"{name} of shape {shape_text(out.shape)}", expected)
+    require(out.size > 0, path, f"{name} is empty, shape {shape_text(out.shape)}", expected)
+    require(out.dtype.kind in kinds, path, f"{name} of dtype {out.dtype}", expected)
     if out.dtype.kind == "f":
         check_finite(path, name, out)
     return out
@@ -49,17 +44,16 @@ def array(path: Path, name: str, value: Any, shape: tuple[int | None, ...], kind
 
 def as_array(path: Path, name: str, value: Any, expected: str) -> np.ndarray:
     """`value` as an array. Of lists only those of numbers: of text numpy would make every entry as long as the longest."""
-    if not isinstance(value, np.ndarray | list | tuple):
-        raise DataError(path, f"{name} is a {type(value).__name__}", expected, AGAIN)
+    require(isinstance(value, np.ndarray | list | tuple), path, f"{name} is a {type(value).__name__}", expected)
     level = [] if isinstance(value, np.ndarray) else [value]
     while level:
-        if any(isinstance(v, str | bytes) for row in level for v in row):
-            raise DataError(path, f"{name} has text in it", expected, AGAIN)
+        text = any(isinstance(v, str | bytes) for row in level for v in row)
+        require(not text, path, f"{name} has text in it", expected)
         level = [v for row in level for v in row if isinstance(v, list | tuple)]
     try:
         return np.asarray(value)
     except (ValueError, OverflowError) as error:
-        raise DataError(path, f"{name} is ragged", expected, AGAIN) from error
+        raise DataError(path, f"{name} is ragged", expected) from error
 
 
 def check_finite(path: Path, name: str, values: np.ndarray, first: int = 0) -> None:
@@ -68,24 +62,22 @@ def check_finite(path: Path, name: str, values: np.ndarray, first: int = 0) -> N
         bad = ~np.isfinite(values[start : start + 4096])
         if bad.any():
             row = first + start + int(np.argmax(bad.reshape(len(bad), -1).any(1)))
-            found = f"NaN or infinity in {name}, first in sample {row}"
-            raise DataError(path, found, "finite numbers only", AGAIN)
+            raise DataError(path, f"NaN or infinity in {name}, first in sample {row}", "finite numbers only")
 
 
 def labels(path: Path, name: str, value: Any, count: int, classes: int, first: int = 0) -> np.ndarray:
     """`count` class labels in first..first+classes-1 as (count,) int64 starting at 0."""
-    out = as_array(path, name, value, f"{count} whole numbers, one per sample")
+    expected = f"{count} whole numbers, one per sample"
+    out = as_array(path, name, value, expected)
     if out.ndim == 2 and out.shape[1] == 1:
         out = out[:, 0]
     whole = out.dtype.kind in "iu" or (out.dtype.kind == "f" and np.isfinite(out).all() and (out == np.rint(out)).all())
-    if out.shape != (count,) or not whole:
-        found = f"{name} of shape {shape_text(out.shape)}, dtype {out.dtype}"
-        raise DataError(path, found, f"{count} whole numbers, one per sample", AGAIN)
+    fits = out.shape == (count,) and whole
+    require(fits, path, f"{name} of shape {shape_text(out.shape)}, dtype {out.dtype}", expected)
     wrong = (out < first) | (out >= first + classes)
     if wrong.any():
         i = int(np.argmax(wrong))
-        expected = f"labels {first}..{first + classes - 1}"
-        raise DataError(path, f"{name} {out[i]} at sample {i}", expected, AGAIN)
+        raise DataError(path, f"{name} {out[i]} at sample {i}", f"labels {first}..{first + classes - 1}")
     return out.astype(np.int64) - first
 
 

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from tasks.contract import DataError
-from tasks.files.nb360 import AGAIN, shape_text
+from tasks.files.nb360 import shape_text
 from tasks.files.pickles import open_checked
 from tasks.files.raw import checked, npy_header
 
@@ -48,21 +48,19 @@ def read_binary(
         DataError: no `.npz` file, damaged, the array missing, of another shape or with other values than 0 and 1.
     """
     expected = f"the array {name} of shape {shape_text(shape)} with values 0 and 1"
-    open_checked(path, "an .npz file", AGAIN).close()
+    open_checked(path, "an .npz file").close()
     try:
         with zipfile.ZipFile(path) as archive:
             if f"{name}.npy" not in archive.namelist():
                 found = f"an .npz file with {', '.join(archive.namelist()[:8]) or 'no arrays'}"
-                raise DataError(path, found, expected, AGAIN)
+                raise DataError(path, found, expected)
             size = archive.getinfo(f"{name}.npy").file_size
             if size > MOST_UNPACKED * path.stat().st_size + 2**26:
-                raise DataError(
-                    path, f"{name} of {size:,} bytes, packed", f"at most {MOST_UNPACKED} times the file", AGAIN
-                )
+                raise DataError(path, f"{name} of {size:,} bytes, packed", f"at most {MOST_UNPACKED} times the file")
             with archive.open(f"{name}.npy") as stream:
                 return _read_stream(path, name, stream, size, shape, arrange, expected)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise DataError(path, f"a damaged or truncated file ({error})", "an .npz file", AGAIN) from error
+        raise DataError(path, f"a damaged or truncated file ({error})", "an .npz file") from error
 
 
 def _read_stream(
@@ -78,20 +76,20 @@ def _read_stream(
     fits = len(found) == len(shape) and all(s is None or s == f for s, f in zip(shape, found, strict=True))
     if not fits or not found[0] or fortran or dtype.kind not in "biuf":
         order = ", Fortran order" if fortran else ""
-        raise DataError(path, f"{name} of shape {shape_text(found)}, dtype {dtype}{order}", expected, AGAIN)
+        raise DataError(path, f"{name} of shape {shape_text(found)}, dtype {dtype}{order}", expected)
     width = math.prod(found[1:]) * dtype.itemsize
     if found[0] * width > size:  # before room is made for it
-        raise DataError(path, f"{name} of shape {shape_text(found)} in {size:,} bytes", expected, AGAIN)
+        raise DataError(path, f"{name} of shape {shape_text(found)} in {size:,} bytes", expected)
     step = max(1, BLOCK_BYTES // width)
     out = np.empty((found[0], *arrange(np.empty((1, *found[1:]), np.uint8)).shape[1:]), np.uint8)
     for start in range(0, found[0], step):
         count = min(step, found[0] - start)
         data = stream.read(count * width)
         if len(data) < count * width:
-            raise DataError(path, f"{name} cut off in row {start + len(data) // width}", expected, AGAIN)
+            raise DataError(path, f"{name} cut off in row {start + len(data) // width}", expected)
         rows = checked(np.frombuffer(data, dtype)).reshape(count, *found[1:])
         if not ((rows == 0) | (rows == 1)).all():
             what = "NaN or infinity" if dtype.kind == "f" and not np.isfinite(rows).all() else "other values"
-            raise DataError(path, f"{what} in {name} between rows {start} and {start + count}", expected, AGAIN)
+            raise DataError(path, f"{what} in {name} between rows {start} and {start + count}", expected)
         out[start : start + count] = arrange(rows)
     return out

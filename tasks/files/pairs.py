@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.contract import ArraySplit, Data, DataError, File, Request
+from tasks.contract import AGAIN, ArraySplit, Data, DataError, File, Request
 from tasks.files.copies import cached
-from tasks.files.hdf5 import GET_AGAIN
 from tasks.files.locate import find
 from tasks.files.moments import moments
 from tasks.files.pdebench import Header, read_frames, read_header
@@ -64,20 +63,20 @@ def check(header: Header, spec: Pairs) -> dict[str, Any]:
     path, warnings = header.path, []
     if header.layout != spec.layout or len(header.shape) != len(spec.axes):
         raise DataError(path, f"a {header.layout} file in {len(header.shape)}D",
-                        f"a {spec.layout} file in {len(spec.axes)}D", GET_AGAIN)  # fmt: skip
+                        f"a {spec.layout} file in {len(spec.axes)}D")  # fmt: skip
     most = max(*spec.inputs, *spec.targets) + (0 if spec.layout == "darcy" else 1)
     if header.channels < most:
-        raise DataError(path, f"{header.channels} channels", f"at least {most}", GET_AGAIN)
+        raise DataError(path, f"{header.channels} channels", f"at least {most}")
     if spec.layout != "darcy" and header.frames < 2:
-        raise DataError(path, "a single frame", f"{spec.frames} frames (at least 2)", GET_AGAIN)
+        raise DataError(path, "a single frame", f"{spec.frames} frames (at least 2)")
     if header.samples < FEWEST:
-        raise DataError(path, f"{header.samples} samples", f"at least {FEWEST}, to split them", GET_AGAIN)
+        raise DataError(path, f"{header.samples} samples", f"at least {FEWEST}, to split them")
     for name, value in spec.constants.items():
         given = header.constants.get(name)
         if given is None:
             warnings.append(f"the file does not state {name}; taken to be {value:g}")
         elif not np.isclose(given, value, rtol=1e-5):
-            raise DataError(path, f"{name} = {given:g}", f"{name} = {value:g}", "This is another variant. " + GET_AGAIN)
+            raise DataError(path, f"{name} = {given:g}", f"{name} = {value:g}", "This is another variant. " + AGAIN)
     return {"constants": dict(spec.constants), "warnings": warnings}
 
 

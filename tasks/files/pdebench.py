@@ -14,8 +14,8 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from tasks.contract import DataError
-from tasks.files.hdf5 import GET_AGAIN, check_stored, member, numbers_beside, open_h5
+from tasks.contract import AGAIN, DataError, require
+from tasks.files.hdf5 import check_stored, member, numbers_beside, open_h5
 
 Layout = Literal["scalar", "darcy", "cfd", "grouped"]
 FIELDS = ("density", "pressure", "Vx", "Vy", "Vz")
@@ -61,7 +61,7 @@ def read_header(path: Path) -> Header:
         keys = ", ".join(sorted(names)[:6]) or "nothing"
         raise DataError(path, f"an HDF5 file with {keys}",
                         "`tensor`, `tensor` and `nu`, `density` ..., or numbered groups with `data`",
-                        "This is no forward-problem file of PDEBench; " + GET_AGAIN)  # fmt: skip
+                        "This is no forward-problem file of PDEBench; " + AGAIN)  # fmt: skip
 
 
 def _number(name: str) -> tuple[int, str]:
@@ -73,11 +73,11 @@ def _array(path: Path, h5: h5py.File, name: str, axes: tuple[int, ...]) -> h5py.
     node = member(path, h5, name)
     expected = f"a floating-point array with {' or '.join(map(str, axes))} axes"
     if not isinstance(node, h5py.Dataset):
-        raise DataError(path, f"`{name}` missing or not an array", expected, GET_AGAIN)
+        raise DataError(path, f"`{name}` missing or not an array", expected)
     if node.dtype.kind != "f":
-        raise DataError(path, f"`{name}` of dtype {node.dtype}", expected, GET_AGAIN)
+        raise DataError(path, f"`{name}` of dtype {node.dtype}", expected)
     if node.ndim not in axes or 0 in node.shape:
-        raise DataError(path, f"`{name}` of shape {node.shape}", expected, GET_AGAIN)
+        raise DataError(path, f"`{name}` of shape {node.shape}", expected)
     return check_stored(path, name, node)
 
 
@@ -85,8 +85,7 @@ def _flat(path: Path, h5: h5py.File, layout: Layout, names: tuple[str, ...], axe
     """A file whose arrays have shape (sample, time, *space)."""
     shapes = [_array(path, h5, n, tuple(2 + a for a in axes)).shape for n in names]
     if len(set(shapes)) > 1:
-        found = ", ".join(f"`{n}` {s}" for n, s in zip(names, shapes, strict=True))
-        raise DataError(path, found, "fields of one shape", GET_AGAIN)
+        raise DataError(path, ", ".join(f"`{n}` {s}" for n, s in zip(names, shapes)), "fields of one shape")
     n, t, *space = shapes[0]
     coordinates = _coordinates(path, h5, "{}-coordinate", (t, *space))
     _check_coordinates(path, coordinates, t, tuple(space))
@@ -96,8 +95,8 @@ def _flat(path: Path, h5: h5py.File, layout: Layout, names: tuple[str, ...], axe
 def _darcy(path: Path, h5: h5py.File) -> Header:
     """`nu` (sample, x, y) is the coefficient, `tensor` (sample, 1, x, y) the solution."""
     nu, u = _array(path, h5, "nu", (3,)), _array(path, h5, "tensor", (4,))
-    if u.shape != (nu.shape[0], 1, *nu.shape[1:]):
-        raise DataError(path, f"`nu` {nu.shape} and `tensor` {u.shape}", "(n, x, y) and (n, 1, x, y)", GET_AGAIN)
+    fits = u.shape == (nu.shape[0], 1, *nu.shape[1:])
+    require(fits, path, f"`nu` {nu.shape} and `tensor` {u.shape}", "(n, x, y) and (n, 1, x, y)")
     coordinates = _coordinates(path, h5, "{}-coordinate", nu.shape)
     _check_coordinates(path, coordinates, 1, nu.shape[1:])
     return Header(path, "darcy", len(nu), 1, nu.shape[1:], 1, ("nu", "tensor"), _constants(path, h5), coordinates)
@@ -109,7 +108,7 @@ def _grouped(path: Path, h5: h5py.File, groups: tuple[str, ...]) -> Header:
     for name in groups:
         other = _array(path, h5, f"{name}/data", (3, 4, 5)).shape
         if other != shape:
-            raise DataError(path, f"`{name}/data` of shape {other}", f"{shape} as in group {groups[0]}", GET_AGAIN)
+            raise DataError(path, f"`{name}/data` of shape {other}", f"{shape} as in group {groups[0]}")
     t, *space, channels = shape
     coordinates = _coordinates(path, h5, f"{groups[0]}/grid/{{}}", (t, *space))
     _check_coordinates(path, coordinates, t, tuple(space))
@@ -123,9 +122,9 @@ def _coordinates(path: Path, h5: h5py.File, pattern: str, shape: tuple[int, ...]
     for axis, node in found.items():
         if isinstance(node, h5py.Dataset) and node.ndim == 1:
             name = pattern.format(axis)
-            if node.dtype.kind not in "fiu" or len(node) > max(shape) + 1:
-                what = f"`{name}` of shape {node.shape}, dtype {node.dtype}"
-                raise DataError(path, what, f"at most {max(shape) + 1} numbers", GET_AGAIN)
+            fits = node.dtype.kind in "fiu" and len(node) <= max(shape) + 1
+            what = f"`{name}` of shape {node.shape}, dtype {node.dtype}"
+            require(fits, path, what, f"at most {max(shape) + 1} numbers")
             out[axis] = np.asarray(check_stored(path, name, node)[:], np.float64)
     return out
 
@@ -133,11 +132,11 @@ def _coordinates(path: Path, h5: h5py.File, pattern: str, shape: tuple[int, ...]
 def _check_coordinates(path: Path, coordinates: dict[str, np.ndarray], frames: int, space: tuple[int, ...]) -> None:
     """Times number T or T + 1; as many x (and y) as the field has points, in either order."""
     t = coordinates.get("t")
-    if t is not None and frames > 1 and len(t) not in (frames, frames + 1):
-        raise DataError(path, f"{len(t)} times for {frames} frames", f"{frames} or {frames + 1} times", GET_AGAIN)
+    fits = t is None or frames == 1 or len(t) in (frames, frames + 1)
+    require(fits, path, f"{np.size(t)} times for {frames} frames", f"{frames} or {frames + 1} times")
     lengths = sorted(len(coordinates[a]) for a in "xy" if a in coordinates)
-    if len(lengths) == len(space) and lengths != sorted(space):
-        raise DataError(path, f"coordinates of lengths {lengths}", f"as many as points: {sorted(space)}", GET_AGAIN)
+    fits = len(lengths) != len(space) or lengths == sorted(space)
+    require(fits, path, f"coordinates of lengths {lengths}", f"as many as points: {sorted(space)}")
 
 
 def _constants(path: Path, h5: h5py.File) -> dict[str, float]:
@@ -176,7 +175,7 @@ def _check_finite(header: Header, block: np.ndarray, start: int, frame: int, cha
     if not finite.all():
         bad = start + int(np.flatnonzero(~finite)[0])
         raise DataError(header.path, f"NaN or infinity in sample {bad}, frame {frame}, channel {channel}",
-                        "finite numbers", GET_AGAIN)  # fmt: skip
+                        "finite numbers")  # fmt: skip
 
 
 def _read_rows(h5: h5py.File, header: Header, rows: slice, frame: int, channel: int) -> np.ndarray:

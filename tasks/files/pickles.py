@@ -15,10 +15,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from tasks.contract import DataError
+from tasks.contract import AGAIN, DataError, require
 from tasks.files import stackmachine
 from tasks.files.locate import is_page
-from tasks.files.raw import Unfit, checked, dimensions, npy_header
+from tasks.files.raw import Unfit, dimensions, laid_out, npy_header
 from tasks.files.tokens import Forbidden
 
 MOST_UNPACKED = 25
@@ -46,7 +46,6 @@ class _Unpacked(io.RawIOBase):
 
 def _load(stream: IO[bytes], path: Path, most: int, encoding: stackmachine.Encoding) -> Any:
     expected = "a pickle of numpy arrays, numbers, strings, lists, tuples and dicts only"
-    again = "Delete the file and fetch it again."
     try:
         return stackmachine.run(stream, most, encoding)
     except Forbidden as error:
@@ -54,12 +53,12 @@ def _load(stream: IO[bytes], path: Path, most: int, encoding: stackmachine.Encod
         cure = "Do not open this file with plain pickle: it may run code. Get it from its official source."
         raise DataError(path, found, expected, cure) from error
     except (EOFError, zlib.error) as error:
-        raise DataError(path, f"a truncated file ({error})" + _mangled(path), expected, again) from error
+        raise DataError(path, f"a truncated file ({error})" + _mangled(path), expected) from error
     except OSError as error:
-        raise DataError(path, f"a file that cannot be read ({error})", expected, again) from error
+        raise DataError(path, f"a file that cannot be read ({error})", expected) from error
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError, struct.error) as error:
         what = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
-        raise DataError(path, f"no readable pickle ({what})" + _mangled(path), expected, again) from error
+        raise DataError(path, f"no readable pickle ({what})" + _mangled(path), expected) from error
 
 
 def _mangled(path: Path) -> str:
@@ -71,30 +70,24 @@ def _mangled(path: Path) -> str:
     return ", changed by a copy in text mode (each of its line ends is CR LF)"
 
 
-def open_checked(path: Path, expected: str, cure: str) -> IO[bytes]:
+def open_checked(path: Path, expected: str, cure: str = AGAIN) -> io.BufferedReader:
     """`path` opened for reading, or a DataError: missing, a folder, empty, unreadable, or a web page."""
     path = Path(path)
     try:
-        if path.is_dir():
-            raise DataError(path, "a directory", expected, cure)
-        if path.stat().st_size == 0:
-            raise DataError(path, "an empty file (0 bytes)", expected, cure)
+        require(not path.is_dir(), path, "a directory", expected, cure)
+        require(path.stat().st_size > 0, path, "an empty file (0 bytes)", expected, cure)
         stream = path.open("rb")
-        start = stream.read(64)
-        stream.seek(0)
-        if is_page(start):
-            stream.close()
-            raise DataError(path, "a web page (an error message saved as data)", expected, cure)
-        return stream
     except FileNotFoundError as error:
         raise DataError(path, "nothing (the file is missing)", expected, cure) from error
     except PermissionError as error:
         raise DataError(path, "a file without read permission", expected, f"chmod u+r {path}") from error
+    if is_page(stream.peek(64)):
+        stream.close()
+        raise DataError(path, "a web page (an error message saved as data)", expected, cure)
+    return stream
 
 
-def load_pickle(
-    path: Path, *, gz: bool = False, encoding: stackmachine.Encoding = "bytes", cure: str = "Fetch the file again."
-) -> Any:
+def load_pickle(path: Path, *, gz: bool = False, encoding: stackmachine.Encoding = "bytes", cure: str = AGAIN) -> Any:
     """The object in the pickle at `path` (gzipped with `gz`), built of numpy arrays and plain containers only.
 
     Args:
@@ -115,42 +108,32 @@ def load_pickle(
         return _load(io.BufferedReader(_Unpacked(raw, most)), path, most, encoding)
 
 
-def load_npy(path: Path, *, objects: bool = False, cure: str = "Fetch the file again.") -> np.ndarray:
-    """The array in a `.npy` file; with `objects`, a pickled object array is read by the restricted unpickler.
+def load_npy(path: Path, *, objects: bool = False) -> np.ndarray:
+    """The array in a `.npy` file; with `objects` also one of plain objects (`np.save` of dicts and ragged tuples).
 
-    Args:
-        path: the file.
-        objects: admit object arrays (`np.save` of dicts and ragged tuples).
-        cure: what to do when the file is missing or unreadable, in words.
-
-    Raises:
-        DataError: missing, empty, a directory, truncated, no `.npy` file, or objects that are not plain.
+    DataError: missing, empty, a directory, truncated, no `.npy` file, or objects that are not plain.
     """
-    with open_checked(path, "a NumPy .npy file", cure) as stream:
+    expected = "a NumPy .npy file"
+    with open_checked(path, expected) as stream:
         try:
             shape, fortran, dtype = npy_header(stream)
+            left = Path(path).stat().st_size - stream.tell()
+            if not dtype.hasobject:
+                need = dimensions(shape) * dtype.itemsize
+                require(
+                    left >= need, path, f"a truncated file, {left:,} bytes of data", f"{need:,} for {shape} {dtype}"
+                )
+                return laid_out(np.fromfile(stream, np.uint8, need), dtype, shape, fortran)
         except Unfit as error:
-            raise DataError(path, str(error) + _mangled(path), "a NumPy .npy file", cure) from error
-        left = Path(path).stat().st_size - stream.tell()
-        if dtype.hasobject:
-            if not objects:
-                raise DataError(path, f"a pickled object array {shape}", "a plain numeric array", cure)
-            array = _load(stream, path, left, "bytes")
-            if not isinstance(array, np.ndarray) or array.shape != shape:
-                raise DataError(path, f"a pickled {type(array).__name__}", f"an object array of shape {shape}", cure)
-            return array
-        need = dimensions(shape) * dtype.itemsize
-        if left < need:
-            raise DataError(path, f"a truncated file, {left:,} bytes of data", f"{need:,} for {shape} {dtype}", cure)
-        try:
-            return checked(np.fromfile(stream, dtype, count=dimensions(shape))).reshape(
-                shape, order="F" if fortran else "C"
-            )
-        except ValueError as error:  # a shape such as (0, 2**62)
-            raise DataError(path, f"an array of shape {shape} ({error})", "a NumPy .npy file", cure) from error
+            raise DataError(path, str(error) + _mangled(path), expected) from error
+        require(objects, path, f"a pickled object array {shape}", "a plain numeric array")
+        array = _load(stream, path, left, "bytes")
+        whole = isinstance(array, np.ndarray) and array.shape == shape
+        require(whole, path, f"a pickled {type(array).__name__}", f"an object array of shape {shape}")
+        return array
 
 
-def load_npy_object(path: Path, *, cure: str = "Fetch the file again.") -> Any:
+def load_npy_object(path: Path) -> Any:
     """The content of a `.npy` file that may hold pickled objects; a 0-d object array gives the object itself."""
-    array = load_npy(path, objects=True, cure=cure)
+    array = load_npy(path, objects=True)
     return array[()] if array.dtype == object and array.ndim == 0 else array

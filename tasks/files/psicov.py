@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.contract import Batch, DataError, File
+from tasks.contract import Batch, DataError, File, require
 from tasks.files.generated import read_mark
 from tasks.files.locate import find, permission_said
-from tasks.files.nb360 import AGAIN, as_array, entry, member
+from tasks.files.nb360 import as_array, entry, member
 from tasks.files.pickles import load_npy, load_pickle
 
 PAD = 5
@@ -28,10 +28,9 @@ def read_list(root: Path, file: File) -> tuple[str, ...]:
     try:
         names = tuple(line.split()[0] for line in path.read_text().splitlines() if line.strip())
     except UnicodeDecodeError as error:
-        raise DataError(path, f"no text ({error})", "one protein name per line", AGAIN) from error
+        raise DataError(path, f"no text ({error})", "one protein name per line") from error
     bad = [n for n in names if not all(c.isalnum() or c in "-_." for c in n) or n.startswith(".")]
-    if not names or bad:
-        raise DataError(path, f"the line {bad[0]!r}" if bad else "no names", "one protein name per line", AGAIN)
+    require(bool(names) and not bad, path, f"the line {bad[0]!r}" if bad else "no names", "one protein name per line")
     return names
 
 
@@ -55,10 +54,10 @@ def channels(path: Path) -> np.ndarray:
     Order: secondary structure (3), PSSM (22), solvent accessibility, entropy, each first by column residue, then by row
     residue; ccmpred, freecon, potential.
     """
-    table = load_pickle(path, cure=AGAIN)
+    table = load_pickle(path)
     sequence = member(path, table, "seq")
-    if not isinstance(sequence, str | bytes | list | tuple):
-        raise DataError(path, f"seq is a {type(sequence).__name__}", "a sequence of residues", AGAIN)
+    known = isinstance(sequence, str | bytes | list | tuple)
+    require(known, path, f"seq is a {type(sequence).__name__}", "a sequence of residues")
     length = len(sequence)
     ss = entry(path, table, "ss", (3, length))
     pssm = entry(path, table, "pssm", (length, 22))
@@ -74,15 +73,15 @@ def channels(path: Path) -> np.ndarray:
 
 def distances(path: Path, length: int) -> np.ndarray:
     """Distance map (L, L) float32 in Angstrom, floored at 1, diagonal from its neighbours; NaN where unknown."""
-    stored = load_npy(path, objects=True, cure=AGAIN)
+    stored = load_npy(path, objects=True)
     expected = f"a triple (length, sequence, map of at most {length} x {length})"
-    if stored.dtype != object or stored.shape != (3,):
-        raise DataError(path, f"an array of shape {stored.shape}, dtype {stored.dtype}", expected, AGAIN)
+    triple = stored.dtype == object and stored.shape == (3,)
+    require(triple, path, f"an array of shape {stored.shape}, dtype {stored.dtype}", expected)
     own = as_array(path, "the map", stored[2], expected)
-    if own.ndim != 2 or own.shape[0] != own.shape[1] or not 0 < own.shape[0] <= length or own.dtype.kind not in "fiu":
-        raise DataError(path, f"a map of shape {own.shape}, dtype {own.dtype}", expected, AGAIN)
-    if np.isinf(own).any() or np.isnan(own).all():
-        raise DataError(path, "infinite distances, or none but NaN", "finite distances (NaN only where unknown)", AGAIN)
+    square = own.ndim == 2 and own.shape[0] == own.shape[1] and 0 < len(own) <= length and own.dtype.kind in "fiu"
+    require(square, path, f"a map of shape {own.shape}, dtype {own.dtype}", expected)
+    bad = np.isinf(own).any() or np.isnan(own).all()
+    require(not bad, path, "infinite distances, or none but NaN", "finite distances (NaN only where unknown)")
     known = np.maximum(own.astype(np.float32), 1.0)
     if len(known) > 1:
         near = np.diagonal(known, 1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tasks.contract import DataError
-from tasks.files.hdf5 import GET_AGAIN, open_h5
+from tasks.files.hdf5 import open_h5
 from tasks.files.pdebench import Header
 
 PROBES = 16
@@ -65,7 +65,7 @@ def check_speed(header: Header, beta: float, allow_stale: bool) -> dict[str, Any
                         "Get it again (`bench data fetch`), or allow it: --set data.allow_stale=true.")  # fmt: skip
     if left > MOVED_WITHIN:
         measured = f"frames that are no motion of each other (best at speed {found:.3g}, {left:.0%} apart)"
-    raise DataError(header.path, measured, f"a solution that moves at beta = {beta:g}", GET_AGAIN)
+    raise DataError(header.path, measured, f"a solution that moves at beta = {beta:g}")
 
 
 def burgers_domain(header: Header) -> list[str]:

@@ -18,7 +18,7 @@ def solve(rng: np.random.Generator, x: np.ndarray, t: np.ndarray, beta: float = 
     return random_sines(rng)(x[None, :] - beta * t[:, None])
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`tensor` (samples, nt, nx) over (0, 1) x [0, 2]."""
     x, t = centres(nx), saved_times(nt, END)
     u = np.stack([solve(sample_rng("advection", i), x, t).astype(np.float32) for i in range(samples)])

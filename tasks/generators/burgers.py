@@ -60,7 +60,7 @@ def solve(u0: np.ndarray, t: np.ndarray, nu: float = NU) -> np.ndarray:
     return np.stack(out, axis=1)
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`tensor` (samples, nt, nx) over (0, 1) x [0, 2]."""
     x, t = centres(nx), saved_times(nt, END)
     made = in_blocks("burgers", samples, BLOCK, lambda rngs: solve(np.stack([random_sines(r)(x) for r in rngs]), t))

@@ -33,7 +33,7 @@ def initial(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     return np.stack([positive(1.0), sines(), positive(10.0)])
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`density`, `pressure`, `Vx` (samples, nt, nx) over (-1, 1) x [0, 1]."""
     x, t = centres(nx, -1, 1), saved_times(nt, END)
 

@@ -51,7 +51,7 @@ def initial(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     return np.stack([rho, *(mask * velocity), p])
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`density`, `pressure`, `Vx`, `Vy` (samples, nt, nx, nx) over (0, 1)^2 x [0, 1]."""
     x, t = centres(nx), saved_times(nt, END)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import colorsys
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +52,9 @@ def picture(name: str, i: int) -> tuple[np.ndarray, int]:
     return (np.clip(image, 0, 1) * 255).astype(np.uint8), label
 
 
-def write(paths: Mapping[str, Path], *, samples: int) -> None:
+def write(*paths: Path, samples: int) -> None:
     """`samples` training pictures and a fifth as many test pictures, each file a pickled dict with bytes keys."""
-    for part, count in {"train": samples, "test": max(1, samples // 5)}.items():
+    for path, part, count in zip(paths, ("train", "test"), (samples, max(1, samples // 5)), strict=True):
         made = [picture(f"cifar100/{part}", i) for i in range(count)]
         labels = [label for _, label in made]
         table = {
@@ -63,5 +62,5 @@ def write(paths: Mapping[str, Path], *, samples: int) -> None:
             b"fine_labels": labels,
             b"coarse_labels": [label // 5 for label in labels],
         }
-        with opened(paths[part], task="cifar100", samples=samples, size={}) as f:
+        with opened(path, task="cifar100", samples=samples, size={}) as f:
             pickle.dump(table, f, protocol=4)

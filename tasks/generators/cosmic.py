@@ -53,17 +53,18 @@ def exposure(name: str, i: int, width: int) -> tuple[np.ndarray, float]:
     return np.stack([image, mask & ~ignore, ignore]).astype(np.float32), sky
 
 
-def write(folder: Path, *, samples: int, width: int = 256) -> None:
+def write(*lists: Path, samples: int, width: int) -> None:
     """`samples` training stacks and fewer test stacks, with `sky.npy` and the two lists."""
-    for part, count in {"train": samples, "test": max(min(40, samples // 4), samples * 420 // 4830)}.items():
-        place = folder / f"npy_{part}" / "f435w" / FIELD
+    counts = samples, max(min(40, samples // 4), samples * 420 // 4830)
+    for path, part, count in zip(lists, ("train", "test"), counts, strict=True):
+        place = path.parent / f"npy_{part}" / "f435w" / FIELD
         place.mkdir(parents=True, exist_ok=True)
         listed, levels = [], []
         for i in range(count):
             stack, sky = exposure(f"cosmic/{part}", i, width)
             np.save(place / f"{i + 1:05d}_0.npy", stack)
-            listed.append((place / f"{i + 1:05d}_0.npy").relative_to(folder).as_posix())
+            listed.append((place / f"{i + 1:05d}_0.npy").relative_to(path.parent).as_posix())
             levels.append(sky)
         np.save(place / "sky.npy", np.array(levels))
-        with opened(folder / f"{part}_dirs.npy", task="cosmic", samples=samples, size={"width": width}) as f:
+        with opened(path, task="cosmic", samples=samples, size={"width": width}) as f:
             np.save(f, np.array(listed))

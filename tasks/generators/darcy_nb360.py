@@ -8,7 +8,6 @@ directly, which differs from decimating the fine one by some tenths of a percent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +68,11 @@ def pairs(name: str, count: int, grid: int) -> dict[str, np.ndarray]:
     return {"coeff": a.astype(np.float32), "sol": np.stack([solve(one) for one in a]).astype(np.float32)}
 
 
-def write(paths: Mapping[str, Path], *, samples: int, grid: int = 421) -> None:
+def write(*paths: Path, samples: int, grid: int = 421) -> None:
     """`samples` pairs in the training file and a tenth as many in the test file (MATLAB version 5)."""
-    for part, count in {"train": samples, "test": max(4, samples // 10)}.items():
+    for path, part, count in zip(paths, ("train", "test"), (samples, max(4, samples // 10)), strict=True):
         table = pairs(f"darcy_nb360/{part}", count, grid)
-        with opened(paths[part], task="darcy_nb360", samples=samples, size={"grid": grid}) as f:
+        with opened(path, task="darcy_nb360", samples=samples, size={"grid": grid}) as f:
             savemat(f, table)
             # scipy writes the time into the file's first 116 bytes of text, and equal content must be equal bytes.
             f.seek(0)

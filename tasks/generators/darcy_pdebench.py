@@ -58,7 +58,7 @@ def solve(rng: np.random.Generator, n: int, beta: float = BETA) -> tuple[np.ndar
     return a, spsolve(operator(a), np.full(n * n, beta), permc_spec="MMD_AT_PLUS_A").reshape(n, n)
 
 
-def generate(path: Path, *, samples: int, nx: int) -> None:
+def write(path: Path, *, samples: int, nx: int) -> None:
     """`nu` (samples, nx, nx) and `tensor` (samples, 1, nx, nx) on the unit square."""
     pairs = [solve(sample_rng("darcy_pdebench", i), nx) for i in range(samples)]
     a, u = (np.stack([p[k] for p in pairs]) for k in (0, 1))

@@ -47,7 +47,7 @@ def solve(u0: np.ndarray, t: np.ndarray, nu: float = NU, rho: float = RHO) -> np
     return np.stack(out, axis=1)
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`tensor` (samples, nt, nx) over (0, 1) x [0, 1]."""
     x, t = centres(nx), saved_times(nt, END)
     made = in_blocks(

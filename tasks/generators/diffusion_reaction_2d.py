@@ -43,7 +43,7 @@ def solve(start: np.ndarray, t: np.ndarray, rtol: float = 1e-4, atol: float = 1e
     return solution.y.reshape(2, n, n, len(t)).transpose(3, 1, 2, 0)
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """Groups with `data` (nt, y, x, 2) = (u, v) over (-1, 1)^2 x [0, 5], from standard normal noise in every cell."""
     x, t = centres(nx, -1, 1), saved_times(nt, END)
     rngs = (sample_rng("diffusion_reaction_2d", i) for i in range(samples))

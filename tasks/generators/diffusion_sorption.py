@@ -39,7 +39,7 @@ def solve(start: float, nx: int, t: np.ndarray, rtol: float = 1e-6, atol: float 
     return solution.y.T
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """Groups with `data` (nt, nx, 1) over (0, 1) x [0, 500]."""
     x, t = centres(nx), saved_times(nt, END)
     starts = [sample_rng("diffusion_sorption", i).uniform(0, 0.2) for i in range(samples)]

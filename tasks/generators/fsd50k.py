@@ -65,13 +65,15 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
     wavfile.write(path, RATE, np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16))
 
 
-def write(folder: Path, *, samples: int) -> None:
+def write(*paths: Path, samples: int) -> None:
     """`samples` training clips, a quarter as many for validation and for test, four noises, manifests and label map."""
+    folder, manifests, label_map = paths[0].parent.parent, paths[:3], paths[3]
     noise_rng = sample_rng("fsd50k/noise", 0)
     for n in range(4):
         write_wav(folder / "noise_22050" / f"noise{n}.wav", 0.1 * noise_rng.standard_normal(RATE))
     rest = max(4, samples // 4)
-    for part, place, count in (("tr", "dev", samples), ("val", "dev", rest), ("eval", "eval", rest)):
+    parts = (("tr", "dev", samples), ("val", "dev", rest), ("eval", "eval", rest))
+    for path, (part, place, count) in zip(manifests, parts, strict=True):
         rows = []
         for i in range(count):
             audio, labels = clip(f"fsd50k/{part}", i)
@@ -80,9 +82,9 @@ def write(folder: Path, *, samples: int) -> None:
                 write_wav(folder / file, piece)
                 rows.append((file, ",".join(LABELS[label] for label in labels), f"{part}{i:05d}"))
         with (
-            writing(folder / "chunks" / f"{part}.csv", task="fsd50k", samples=samples, size={}) as temporary,
+            writing(path, task="fsd50k", samples=samples, size={}) as temporary,
             temporary.open("w", newline="") as f,
         ):
             csv.writer(f).writerows([("files", "labels", "ext"), *rows])
-    with writing(folder / "chunks" / "lbl_map.json", task="fsd50k", samples=samples, size={}) as temporary:
+    with writing(label_map, task="fsd50k", samples=samples, size={}) as temporary:
         temporary.write_text(json.dumps({name: i for i, name in enumerate(LABELS)}))

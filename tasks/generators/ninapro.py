@@ -6,7 +6,6 @@ rises; rest (class 0, two thirds of all windows) has the noise floor alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +42,12 @@ def window(name: str, i: int) -> tuple[np.ndarray, int]:
     return (np.abs(noise) * activity * 10).astype(np.float32), label
 
 
-def write(paths: Mapping[str, Path], *, samples: int) -> None:
+def write(*paths: Path, samples: int) -> None:
     """`samples` windows for training and validation together (4 to 1) and a quarter of the former for testing."""
     val = max(1, samples // 5)
-    counts = {"train": samples - val, "val": val, "test": val}
-    for part, count in counts.items():
+    places = iter(paths)
+    for part, count in {"train": samples - val, "val": val, "test": val}.items():
         made = [window(f"ninapro/{part}", i) for i in range(count)]
-        arrays = {"ninapro": np.stack([w for w, _ in made]), "label": np.array([c for _, c in made], np.int8)}
-        for kind, values in arrays.items():
-            with opened(paths[f"{kind}_{part}"], task="ninapro", samples=samples, size={}) as f:
+        for values in (np.stack([w for w, _ in made]), np.array([c for _, c in made], np.int8)):
+            with opened(next(places), task="ninapro", samples=samples, size={}) as f:
                 np.save(f, values)

@@ -72,12 +72,13 @@ def write_protein(folder: Path, group: str, name: str, number: int, longest: int
     np.save(folder / group / "distance" / f"{name}-cb.npy", triple, allow_pickle=True)
 
 
-def write(folder: Path, *, samples: int, longest: int = 400, window: int = 512) -> None:
+def write(*lists: Path, samples: int, longest: int, window: int) -> None:
     """`samples` proteins in deepcov (training and validation), fewer in psicov (test), of 32 to `longest` residues."""
     size = {"longest": longest, "window": window}
-    for group, count in {"deepcov": samples, "psicov": max(min(20, samples // 4), samples * 150 // 3456)}.items():
+    counts = samples, max(min(20, samples // 4), samples * 150 // 3456)
+    for path, group, count in zip(lists, ("deepcov", "psicov"), counts, strict=True):
         names = [f"{group[0]}{i:05d}" for i in range(count)]
         for i, name in enumerate(names):
-            write_protein(folder, group, name, i, longest)
-        with writing(folder / f"{group}.lst", task="psicov", samples=samples, size=size) as temporary:
+            write_protein(path.parent, group, name, i, longest)
+        with writing(path, task="psicov", samples=samples, size=size) as temporary:
             temporary.write_text("".join(f"{name}\n" for name in names))

@@ -6,7 +6,6 @@ a pixel adds its own shift, noise and a few cloud dips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +49,10 @@ def series(name: str, count: int) -> dict[str, np.ndarray]:
     return {"data": np.concatenate([p[0] for p in parts]), "label": np.concatenate([p[1] for p in parts])}
 
 
-def write(paths: Mapping[str, Path], *, samples: int) -> None:
+def write(*paths: Path, samples: int) -> None:
     """`samples` training series, a ninth as many test series, each file a pickled dict in a 0-d object array."""
-    for part, count in {"train": samples, "test": max(1, samples // 9)}.items():
-        table = np.array(series("satellite" if part == "train" else "satellite/test", count), object)
-        with opened(paths[part], task="satellite", samples=samples, size={}) as f:
+    names = ("satellite", "satellite/test")
+    for path, name, count in zip(paths, names, (samples, max(1, samples // 9)), strict=True):
+        table = np.array(series(name, count), object)
+        with opened(path, task="satellite", samples=samples, size={}) as f:
             np.save(f, table, allow_pickle=True)

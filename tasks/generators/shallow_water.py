@@ -73,7 +73,7 @@ def onto_square(h: np.ndarray, r: np.ndarray, nx: int) -> np.ndarray:
     return np.concatenate([top, top[..., ::-1, :]], axis=-2)
 
 
-def generate(path: Path, *, samples: int, nx: int, nt: int) -> None:
+def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """Groups with `data` (nt, nx, nx, 1), the depth, over (-2.5, 2.5)^2 x [0, 1]; `nx` even."""
     if nx % 2:
         raise ValueError(f"shallow water on {nx} cells per axis: an even number is needed")
