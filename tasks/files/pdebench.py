@@ -132,8 +132,8 @@ def _coordinates(path: Path, h5: h5py.File, pattern: str, shape: tuple[int, ...]
 def _check_coordinates(path: Path, coordinates: dict[str, np.ndarray], frames: int, space: tuple[int, ...]) -> None:
     """Times number T or T + 1; as many x (and y) as the field has points, in either order."""
     t = coordinates.get("t")
-    fits = t is None or frames == 1 or len(t) in (frames, frames + 1)
-    require(fits, path, f"{np.size(t)} times for {frames} frames", f"{frames} or {frames + 1} times")
+    if t is not None and frames > 1 and len(t) not in (frames, frames + 1):
+        raise DataError(path, f"{len(t)} times for {frames} frames", f"{frames} or {frames + 1} times")
     lengths = sorted(len(coordinates[a]) for a in "xy" if a in coordinates)
     fits = len(lengths) != len(space) or lengths == sorted(space)
     require(fits, path, f"coordinates of lengths {lengths}", f"as many as points: {sorted(space)}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from tasks.metrics.core import Extra, Metric, Score, in_chunks
+from tasks.metrics.core import Extra, error_of, in_chunks
 
 NAN = float("nan")
 
@@ -18,8 +20,6 @@ def error(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
 
     Unit %. Range [0, 100] %, lower is better. Source: NAS-Bench-360 (CIFAR-100, Spherical, NinaPro, Satellite).
     """
-    if np.isnan(pred).any():
-        return NAN
     return 100.0 * float(np.mean(pred.argmax(1) != target))
 
 
@@ -41,8 +41,6 @@ def f1_error_windows(pred: np.ndarray, target: np.ndarray, extra: Extra) -> floa
     F1_k = 2·TP / (2·TP + FP + FN). pred (n, K) logits, target (n,) int. Unit 1. Range [0, 1], lower is better.
     Source: DASH/ORCA score windows.
     """
-    if np.isnan(pred).any():
-        return NAN
     return 1.0 - float(np.nan_to_num(f1_per_class(confusion(pred.argmax(1), target, pred.shape[1]))).mean())
 
 
@@ -64,8 +62,6 @@ def f1_error_records(pred: np.ndarray, target: np.ndarray, extra: Extra) -> floa
     F1_k as in `f1_error_windows`. pred (n, K) logits; target (n,) int; extra `record` (n,) int, the record of each
     window. Unit 1. Range [0, 1], lower is better. Source: NAS-Bench-360 (ECG); CinC 2017 scores records too.
     """
-    if np.isnan(pred).any():
-        return NAN
     decision, first = majority_votes(pred, extra["record"])
     return 1.0 - float(np.nan_to_num(f1_per_class(confusion(decision, target[first], pred.shape[1]))).mean())
 
@@ -75,8 +71,6 @@ def _f1_error_present(pred: np.ndarray, target: np.ndarray, extra: Extra) -> flo
 
     pred (n, K) logits, target (n,) int. Unit 1. Range [0, 1], lower is better. Source: ORCA's code.
     """
-    if np.isnan(pred).any():
-        return NAN
     return 1.0 - float(np.nanmean(f1_per_class(confusion(pred.argmax(1), target, pred.shape[1]))))
 
 
@@ -94,8 +88,6 @@ def fnr(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     pred (n, 1, H, W) logits; target the same shape in {0, 1}; extra `ignore` as in the reader. NaN when there is no
     positive pixel. Unit %. Range [0, 100] %, lower is better. Source: NAS-Bench-360's paper (Cosmic).
     """
-    if np.isnan(pred).any():
-        return NAN
     score, truth = _pixels(pred, target, extra)
     return 100.0 * float(np.mean(score[truth] <= 0)) if truth.any() else NAN
 
@@ -106,8 +98,6 @@ def fnr_raw_logits(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     pred, target (n, 1, H, W); `ignore` is not read. NaN when there is no positive pixel. Unit %. Range [0, 100] %, lower
     is better. Source: NAS-Bench-360's code (Cosmic).
     """
-    if np.isnan(pred).any():
-        return NAN
     truth = target > 0.5
     return 100.0 * float(np.mean(pred[truth] <= 0.5)) if truth.any() else NAN
 
@@ -118,8 +108,6 @@ def balanced_error(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     pred (n, 1, H, W) logits, target the same shape. NaN without a positive or a negative pixel. Unit 1. Range [0, 1],
     lower is better, 0.5 for a constant. Source: what scikit-learn's roc_auc_score gives for 0/1 scores.
     """
-    if np.isnan(pred).any():
-        return NAN
     score, truth = _pixels(pred, target, extra)
     if truth.all() or not truth.any():
         return NAN
@@ -135,35 +123,32 @@ def balanced_error_paper(pred: np.ndarray, target: np.ndarray, extra: Extra) -> 
     """
     if "ignore" in extra:
         keep = ~np.asarray(extra["ignore"], bool)
-        pred, target = np.where(keep, pred, np.where(np.isnan(pred), pred, 0.0)), target * keep
+        pred, target = np.where(keep, pred, 0.0), target * keep
     return balanced_error(pred, target, {})
 
 
-def _percent(name: str, function: Score, formula: str, source: str) -> Metric:
-    return Metric(name, function, "%", False, (0.0, 100.0), formula, source)
-
-
-def _fraction(name: str, function: Score, formula: str, source: str) -> Metric:
-    return Metric(name, function, "1", False, (0.0, 1.0), formula, source)
-
-
+_percent, _fraction = partial(error_of, unit="%", most=100.0), partial(error_of, unit="1", most=1.0)
 CLASS_METRICS = (
-    _percent("error", error, "100 * mean(argmax != y)", "NAS-Bench-360"),
-    _percent("error_chunks_1024", in_chunks(error, 1024),
-             "mean over chunks of 1024 samples of the 0-1 error", "ORCA's code, batch size 32"),
-    _percent("error_chunks_1008", in_chunks(error, 1008),
-             "mean over chunks of 1008 samples of the 0-1 error", "ORCA's code, batch size 16"),
-    _fraction("f1_error_windows", f1_error_windows, "1 - macro F1 over windows", "DASH, ORCA (ECG)"),
-    _fraction("f1_error_records", f1_error_records, "1 - macro F1 over records, majority vote of windows",
-              "NAS-Bench-360 (ECG)"),
-    _fraction("f1_error_windows_chunks_1000", in_chunks(_f1_error_present, 1000, shuffled=True),
-              "mean over chunks of 1000 windows in random order of (1 - mean F1 of the classes present)",
-              "ORCA's code, batch size 4"),
-    _percent("fnr", fnr, "100 * FN / (FN + TP), logit > 0, ignored pixels left out", "NAS-Bench-360 paper (Cosmic)"),
-    _percent("fnr_raw_logits", fnr_raw_logits, "100 * FN / (FN + TP), logit > 0.5, ignored pixels counted",
-             "NAS-Bench-360's code (Cosmic)"),
-    _fraction("balanced_error", balanced_error, "1 - (TPR + TNR) / 2, ignored pixels left out",
-              "roc_auc_score of a hard decision"),
-    _fraction("balanced_error_paper", balanced_error_paper,
-              "1 - (TPR + TNR) / 2, ignored pixels counted as true negatives", 'ORCA\'s code (Cosmic "1-AUROC")'),
+    _percent(error, formula="100 * mean(argmax != y)", source="NAS-Bench-360"),
+    *(
+        _percent(
+            in_chunks(error, size), name=f"error_chunks_{size}", source=f"ORCA's code, batch size {batch}",
+            formula=f"mean over chunks of {size} samples of the 0-1 error",
+        )
+        for size, batch in ((1024, 32), (1008, 16))
+    ),
+    _fraction(f1_error_windows, formula="1 - macro F1 over windows", source="DASH, ORCA (ECG)"),
+    _fraction(f1_error_records, formula="1 - macro F1 over records, majority vote of windows",
+              source="NAS-Bench-360 (ECG)"),
+    _fraction(in_chunks(_f1_error_present, 1000, shuffled=True), name="f1_error_windows_chunks_1000",
+              formula="mean over chunks of 1000 windows in random order of (1 - mean F1 of the classes present)",
+              source="ORCA's code, batch size 4"),
+    _percent(fnr, formula="100 * FN / (FN + TP), logit > 0, ignored pixels left out",
+             source="NAS-Bench-360 paper (Cosmic)"),
+    _percent(fnr_raw_logits, formula="100 * FN / (FN + TP), logit > 0.5, ignored pixels counted",
+             source="NAS-Bench-360's code (Cosmic)"),
+    _fraction(balanced_error, formula="1 - (TPR + TNR) / 2, ignored pixels left out",
+              source="roc_auc_score of a hard decision"),
+    _fraction(balanced_error_paper, formula="1 - (TPR + TNR) / 2, ignored pixels counted as true negatives",
+              source='ORCA\'s code (Cosmic "1-AUROC")'),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,8 @@ class Metric:
     """Unique and explicit: two formulas never share a name."""
     function: Score
     """`function(pred, target, extra)`: `pred` (n, *output_shape) is the model's output in physical units (logits for
-    classes and labels), `target` is the split's y, `extra` its per-sample arrays; all numpy, over the whole split."""
+    classes and labels), `target` is the split's y, `extra` its per-sample arrays; all numpy, over the whole split.
+    `pred` has no NaN: a score of such is NaN, whatever the metric."""
     unit: str
     """Unit of the value, e.g. "%", "Å"; "1" where it has none."""
     higher_is_better: bool
@@ -33,8 +35,15 @@ class Metric:
     """Where the definition comes from."""
 
     def __call__(self, pred: np.ndarray, target: np.ndarray, extra: Extra | None = None) -> float:
-        """The score as a Python float; NaN predictions give NaN or the worst value, never a silent skip."""
-        return float(self.function(pred, target, extra or {}))
+        """The score as a Python float; NaN where any prediction is NaN."""
+        return math.nan if np.isnan(pred).any() else float(self.function(pred, target, extra or {}))
+
+
+def error_of(
+    function: Score, unit: str, formula: str, source: str, *, most: float = math.inf, name: str | None = None
+) -> Metric:
+    """The metric that `function` is, under its own name where none is given: from 0 to `most`, lower is better."""
+    return Metric(name or function.__name__, function, unit, False, (0.0, most), formula, source)
 
 
 def in_chunks(metric: Score, size: int, shuffled: bool = False) -> Score:

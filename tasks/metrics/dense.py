@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.metrics.core import Extra, Metric
+from tasks.metrics.core import Extra, error_of
 
 PAD = 5
 """Pixels of padding before a protein's first residue (DEEPCON)."""
@@ -61,15 +61,9 @@ def mae8(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
 
     Unit Å. Range [0, ∞) Å, lower is better. Source: Adhikari 2020 (PDNET/DEEPCON); NAS-Bench-360 (PSICOV).
     """
-    if np.isnan(pred).any():
-        return float("nan")
     if "ignore" in extra:
         target = np.where(np.asarray(extra["ignore"], bool), np.inf, target)
-    scores = []
-    for p, y, length in zip(pred[:, 0], target[:, 0], extra["length"], strict=True):
-        inside = slice(PAD, PAD + int(length))
-        scores.append(_contact_error(p[inside, inside], y[inside, inside]))
-    return _mean_known(scores)
+    return _mean_of_proteins(pred, target, extra["length"])
 
 
 def mae8_paper(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
@@ -81,7 +75,7 @@ def mae8_paper(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     pred, target (n, 1, S, S) and `length` (n,) as in `mae8`. Unit Å. Range [0, ∞) Å, lower is better.
     Source: ORCA's code.
     """
-    return _published_mae8(pred, target, np.broadcast_to(extra["length"][0], len(pred)))
+    return _mean_of_proteins(pred, target, np.broadcast_to(extra["length"][0], len(pred)), published=True)
 
 
 def mae8_nb360(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
@@ -92,32 +86,24 @@ def mae8_nb360(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     the proteins against their lengths, which is not kept. pred, target (n, 1, S, S) and `length` (n,) as in `mae8`.
     Unit Å. Range [0, ∞) Å, lower is better. Source: NAS-Bench-360's code (PSICOV).
     """
-    return _published_mae8(pred, target, extra["length"])
+    return _mean_of_proteins(pred, target, extra["length"], published=True)
 
 
-def _published_mae8(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray) -> float:
-    if np.isnan(pred).any():
-        return float("nan")
+def _mean_of_proteins(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray, published: bool = False) -> float:
+    """Mean of `_contact_error` over the proteins that have such pairs, each cropped to its entry of `lengths`."""
     scores = []
     for p, y, length in zip(pred[:, 0], target[:, 0], lengths, strict=True):
         inside = slice(PAD, PAD + int(length))
-        scores.append(_contact_error(p[inside, inside], y[inside, inside], published=True))
-    return _mean_known(scores)
-
-
-def _mean_known(scores: list[float]) -> float:
+        scores.append(_contact_error(p[inside, inside], y[inside, inside], published))
     known = [s for s in scores if not np.isnan(s)]
     return float(np.mean(known)) if known else float("nan")
 
 
 DENSE_METRICS = (
-    Metric("relative_l2", relative_l2, "1", False, (0.0, float("inf")),
-           "mean_i ||p_i - y_i||_2 / ||y_i||_2", "Li et al. 2021; NAS-Bench-360 (Darcy)"),
-    Metric("mae8", mae8, "Å", False, (0.0, float("inf")),
-           "mean over proteins of mean |y - p| over pairs >= 24 apart with y <= 8", "NAS-Bench-360 (PSICOV)"),
-    Metric("mae8_nb360", mae8_nb360, "Å", False, (0.0, float("inf")),
-           "as mae8, triangles weighed 0.25 and 0.75, floored at 0.01 after the first average",
-           "NAS-Bench-360's code (PSICOV)"),
-    Metric("mae8_paper", mae8_paper, "Å", False, (0.0, float("inf")),
-           "as mae8_nb360, cropped to the first protein's length", "ORCA's code (PSICOV)"),
+    error_of(relative_l2, "1", "mean_i ||p_i - y_i||_2 / ||y_i||_2", "Li et al. 2021; NAS-Bench-360 (Darcy)"),
+    error_of(mae8, "Å", "mean over proteins of mean |y - p| over pairs >= 24 apart with y <= 8",
+             "NAS-Bench-360 (PSICOV)"),
+    error_of(mae8_nb360, "Å", "as mae8, triangles weighed 0.25 and 0.75, floored at 0.01 after the first average",
+             "NAS-Bench-360's code (PSICOV)"),
+    error_of(mae8_paper, "Å", "as mae8_nb360, cropped to the first protein's length", "ORCA's code (PSICOV)"),
 )  # fmt: skip

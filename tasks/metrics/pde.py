@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.metrics.core import Extra, Metric
+from tasks.metrics.core import Extra, Metric, Score, error_of
 
 BANDS = {"low": (0, 4), "mid": (4, 12), "high": (12, None)}
 """Half-open bands of wavenumbers, as PDEBench's code (not its paper) cuts them."""
@@ -124,30 +124,26 @@ def _fourier(band: str) -> Metric:
     )
     above = f"{low} <= k < {high}" if high else f"k >= {low}"
     formula = f"mean_c mean_k sqrt(mean_i |F(p - y)_ick|^2) / N, {above}"
-    return Metric(f"fourier_rmse_{band}", function, "field", False, (0.0, float("inf")), formula, CODE)
+    return error_of(function, "field", formula, CODE, name=f"fourier_rmse_{band}")
 
 
-def _metric(function, unit: str, formula: str, source: str) -> Metric:
-    return Metric(function.__name__, function, unit, False, (0.0, float("inf")), formula, source)
-
-
-def _normalised(function) -> Metric:
+def _normalised(function: Score) -> Metric:
     """`function` under a name of its own, for fields that the paper protocol has z-scored and never scales back."""
     name = function.__name__
     formula = f"{name} of fields z-scored point by point and never scaled back"
     source = "ORCA code for the two CFD tasks (Shen et al. 2023)"
-    return Metric(f"{name}_normalised", function, "1", False, (0.0, float("inf")), formula, f"{source}; not {name}")
+    return error_of(function, "1", formula, f"{source}; not {name}", name=f"{name}_normalised")
 
 
 PDE_METRICS: tuple[Metric, ...] = (
-    _metric(nrmse, "1", "mean_i sqrt(mean_j (p_ij - y_ij)^2) / sqrt(mean_j y_ij^2), j over fields and points",
+    error_of(nrmse, "1", "mean_i sqrt(mean_j (p_ij - y_ij)^2) / sqrt(mean_j y_ij^2), j over fields and points",
             "ORCA code (Shen et al. 2023); whole split at once"),
     *(_normalised(function) for function in (nrmse, rmse, max_error)),
-    _metric(nrmse_pertimestep, "1", "mean_ic sqrt(mean_x (p_icx - y_icx)^2) / sqrt(mean_x y_icx^2)", CODE),
-    _metric(rmse, "field", "mean_i sqrt(mean_j (p_ij - y_ij)^2), j over fields and points",
+    error_of(nrmse_pertimestep, "1", "mean_ic sqrt(mean_x (p_icx - y_icx)^2) / sqrt(mean_x y_icx^2)", CODE),
+    error_of(rmse, "field", "mean_i sqrt(mean_j (p_ij - y_ij)^2), j over fields and points",
             "ORCA code (Shen et al. 2023); whole split at once"),
-    _metric(max_error, "field", "mean_c max_ix |p_icx - y_icx|", CODE),
-    _metric(conserved_rmse, "field", "mean_c sqrt(mean_i (sum_x p_icx - sum_x y_icx)^2) / N", CODE),
-    _metric(boundary_rmse, "field", "mean_ic sqrt(mean_{x on the boundary} (p_icx - y_icx)^2)", CODE),
+    error_of(max_error, "field", "mean_c max_ix |p_icx - y_icx|", CODE),
+    error_of(conserved_rmse, "field", "mean_c sqrt(mean_i (sum_x p_icx - sum_x y_icx)^2) / N", CODE),
+    error_of(boundary_rmse, "field", "mean_ic sqrt(mean_{x on the boundary} (p_icx - y_icx)^2)", CODE),
     *(_fourier(band) for band in BANDS),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.metrics.core import Extra, Metric, in_chunks
+from tasks.metrics.core import Extra, error_of, in_chunks
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -53,10 +53,6 @@ def group_mean(values: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.nd
     return sums / counts[:, None], order[starts]
 
 
-def _any_nan(pred: np.ndarray) -> bool:
-    return bool(np.isnan(pred).any())
-
-
 def _macro(function, pred: np.ndarray, target: np.ndarray) -> float:
     """Mean of `function` over labels (columns), leaving out the labels for which it is undefined."""
     values = np.array([function(pred[:, k], target[:, k]) for k in range(pred.shape[1])])
@@ -74,8 +70,6 @@ def one_minus_map(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float:
     Labels without a positive in the split are left out of the mean. Unit 1. Range [0, 1], lower is better.
     Source: NAS-Bench-360 (FSD50K); average precision as in scikit-learn.
     """
-    if _any_nan(pred):
-        return float("nan")
     if "clip" in extra:
         pred, first = group_mean(pred, extra["clip"])
         target = target[first]
@@ -93,8 +87,6 @@ def one_minus_auroc(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float
     Labels without a positive or without a negative are left out (nanmean). Unit 1. Range [0, 1], lower is better.
     Source: NAS-Bench-360 (DeepSEA, Cosmic); Zhou & Troyanskaya 2015 for the mean over labels.
     """
-    if _any_nan(pred):
-        return float("nan")
     if pred.ndim == 2:
         return 1.0 - _macro(auroc, pred, target)
     keep = ~np.asarray(extra["ignore"], bool) if "ignore" in extra else np.ones(pred.shape, bool)
@@ -102,11 +94,11 @@ def one_minus_auroc(pred: np.ndarray, target: np.ndarray, extra: Extra) -> float
 
 
 RANKING_METRICS = (
-    Metric("one_minus_map", one_minus_map, "1", False, (0.0, 1.0),
-           "1 - mean_k AP_k; logits averaged over the chunks of a clip", "NAS-Bench-360, FSD50K"),
-    Metric("one_minus_auroc", one_minus_auroc, "1", False, (0.0, 1.0),
-           "1 - nanmean_k AUROC_k (dense: one AUROC over all pixels not ignored)", "NAS-Bench-360, DeepSEA and Cosmic"),
-    Metric("one_minus_auroc_chunks_1008", in_chunks(one_minus_auroc, 1008, shuffled=True), "1", False, (0.0, 1.0),
-           "mean over chunks of 1008 samples in random order of (1 - nanmean_k AUROC_k)",
-           "ORCA's code, DeepSEA, batch size 16"),
+    error_of(one_minus_map, "1", "1 - mean_k AP_k; logits averaged over the chunks of a clip",
+             "NAS-Bench-360, FSD50K", most=1.0),
+    error_of(one_minus_auroc, "1", "1 - nanmean_k AUROC_k (dense: one AUROC over all pixels not ignored)",
+             "NAS-Bench-360, DeepSEA and Cosmic", most=1.0),
+    error_of(in_chunks(one_minus_auroc, 1008, shuffled=True), "1",
+             "mean over chunks of 1008 samples in random order of (1 - nanmean_k AUROC_k)",
+             "ORCA's code, DeepSEA, batch size 16", most=1.0, name="one_minus_auroc_chunks_1008"),
 )  # fmt: skip
