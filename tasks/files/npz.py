@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from tasks.contract import DataError
+from tasks.contract import DataError, require
 from tasks.files.nb360 import shape_text
 from tasks.files.pickles import open_checked
-from tasks.files.raw import checked, npy_header
+from tasks.files.raw import checked, dimensions, npy_header
 
 BLOCK_BYTES = 32 * 2**20
 MOST_UNPACKED = 100
 """Times the file's size that an array may unpack to, beyond 64 MiB. One-hot bytes pack some 16 to 1."""
-
-
-def _same(rows: np.ndarray) -> np.ndarray:
-    return rows
 
 
 def transpose_rows(rows: np.ndarray) -> np.ndarray:
@@ -31,10 +27,7 @@ def transpose_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def read_binary(
-    path: Path,
-    name: str,
-    shape: tuple[int | None, ...],
-    arrange: Callable[[np.ndarray], np.ndarray] = _same,
+    path: Path, name: str, shape: tuple[int | None, ...], arrange: Callable[[np.ndarray], np.ndarray] = np.asarray
 ) -> np.ndarray:
     """The 0/1 array `name` of the file as uint8, its rows put through `arrange`.
 
@@ -51,45 +44,35 @@ def read_binary(
     open_checked(path, "an .npz file").close()
     try:
         with zipfile.ZipFile(path) as archive:
-            if f"{name}.npy" not in archive.namelist():
-                found = f"an .npz file with {', '.join(archive.namelist()[:8]) or 'no arrays'}"
-                raise DataError(path, found, expected)
-            size = archive.getinfo(f"{name}.npy").file_size
-            if size > MOST_UNPACKED * path.stat().st_size + 2**26:
-                raise DataError(path, f"{name} of {size:,} bytes, packed", f"at most {MOST_UNPACKED} times the file")
-            with archive.open(f"{name}.npy") as stream:
-                return _read_stream(path, name, stream, size, shape, arrange, expected)
+            held, member = archive.namelist(), f"{name}.npy"
+            require(member in held, path, f"an .npz file with {', '.join(held[:8]) or 'no arrays'}", expected)
+            size, most = archive.getinfo(member).file_size, MOST_UNPACKED * path.stat().st_size + 2**26
+            require(size <= most, path, f"{name} of {size:,} bytes, packed", f"at most {MOST_UNPACKED} times the file")
+            with archive.open(member) as stream:
+                found, fortran, dtype = npy_header(stream)
+                fits = len(found) == len(shape) and all(s in (None, f) for s, f in zip(shape, found, strict=True))
+                what = f"{name} of shape {shape_text(found)}, dtype {dtype}" + (", Fortran order" if fortran else "")
+                require(fits and found[0] and not fortran and dtype.kind in "biuf", path, what, expected)
+                need = dimensions(found) * dtype.itemsize  # before room is made for it
+                rest = size - stream.tell()
+                require(need <= rest, path, f"{name} of shape {shape_text(found)} in {rest:,} bytes", expected)
+                out = np.empty((found[0], *arrange(np.empty((1, *found[1:]), np.uint8)).shape[1:]), np.uint8)
+                for start, rows in _blocks(stream, found, dtype):
+                    what = f"other values, NaN or infinity in {name} between rows {start} and {start + len(rows)}"
+                    require(((rows == 0) | (rows == 1)).all(), path, what, expected)
+                    out[start : start + len(rows)] = arrange(rows)
+                return out
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
         raise DataError(path, f"a damaged or truncated file ({error})", "an .npz file") from error
 
 
-def _read_stream(
-    path: Path,
-    name: str,
-    stream: IO[bytes],
-    size: int,
-    shape: tuple[int | None, ...],
-    arrange: Callable[[np.ndarray], np.ndarray],
-    expected: str,
-) -> np.ndarray:
-    found, fortran, dtype = npy_header(stream)
-    fits = len(found) == len(shape) and all(s is None or s == f for s, f in zip(shape, found, strict=True))
-    if not fits or not found[0] or fortran or dtype.kind not in "biuf":
-        order = ", Fortran order" if fortran else ""
-        raise DataError(path, f"{name} of shape {shape_text(found)}, dtype {dtype}{order}", expected)
-    width = math.prod(found[1:]) * dtype.itemsize
-    if found[0] * width > size:  # before room is made for it
-        raise DataError(path, f"{name} of shape {shape_text(found)} in {size:,} bytes", expected)
+def _blocks(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+    """The array that `stream` is at, some rows at a time, each with the number of its first row."""
+    width = math.prod(shape[1:]) * dtype.itemsize
     step = max(1, BLOCK_BYTES // width)
-    out = np.empty((found[0], *arrange(np.empty((1, *found[1:]), np.uint8)).shape[1:]), np.uint8)
-    for start in range(0, found[0], step):
-        count = min(step, found[0] - start)
+    for start in range(0, shape[0], step):
+        count = min(step, shape[0] - start)
         data = stream.read(count * width)
         if len(data) < count * width:
-            raise DataError(path, f"{name} cut off in row {start + len(data) // width}", expected)
-        rows = checked(np.frombuffer(data, dtype)).reshape(count, *found[1:])
-        if not ((rows == 0) | (rows == 1)).all():
-            what = "NaN or infinity" if dtype.kind == "f" and not np.isfinite(rows).all() else "other values"
-            raise DataError(path, f"{what} in {name} between rows {start} and {start + count}", expected)
-        out[start : start + count] = arrange(rows)
-    return out
+            raise EOFError(f"cut off in row {start + len(data) // width}")
+        yield start, checked(np.frombuffer(data, dtype)).reshape(count, *shape[1:])
