@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from tasks.contract import DataError, File
+from tasks.contract import DataError, File, require
 from tasks.files.locate import human, locate
 from tasks.files.verify import digest, verify
 
@@ -62,23 +62,20 @@ def fetch(
         size = human(file.size) if file.size else "exact size told by the server"
         say(f"{target}: would fetch {file.url} ({size}, {file.checksum or 'no checksum'}); {file.get}")
         return None
-    with _session() as session:
+    import requests
+
+    with requests.Session() as session:
         remote = _ask(session, file)
         say(f"{target}: {human(remote.size) if remote.size else 'unknown size'} from {file.url}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        _check_space(part, remote.size)
+        part = _part_of(target)
+        _check_space(part, (remote.size or 0) - _size(part))
         try:
             _download_all(session, file, part, remote, say, progress)
         except BaseException:
             if remote.size is None or not remote.resumable:
                 part.unlink(missing_ok=True)
             raise
-    _check(part, file)
-    part.replace(target)
-    verify(target, file, data_dir)
-    say(f"{target}: done")
-    return target
+    return _finish(part, target, file, data_dir, say, "done")
 
 
 def _download_all(
@@ -107,8 +104,7 @@ def _from_archive(
     if archive is None or dry_run:
         return None
     target = data_dir / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part = _part_of(target)
     try:
         with tarfile.open(archive) as members, part.open("wb") as out:
             stream = members.extractfile(file.path)
@@ -116,18 +112,14 @@ def _from_archive(
                 raise KeyError(f"{file.path} is no file")
             _check_space(part, members.getmember(file.path).size)
             shutil.copyfileobj(stream, out)
-    except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
-        raise DataError(archive, f"no member {file.path} ({error})", "the published archive",
-                        "Remove it and fetch again.") from error  # fmt: skip
-    except BaseException:
-        part.unlink(missing_ok=True)
+        if isinstance(error, tarfile.TarError | KeyError | EOFError | zlib.error):
+            raise DataError(archive, f"no member {file.path} ({error})", "the published archive",
+                            "Remove it and fetch again.") from error  # fmt: skip
         raise
-    _check(part, file)
-    part.replace(target)
-    verify(target, file, data_dir)
-    say(f"{target}: taken out of {archive.name}; the archive is no longer needed when all files are here")
-    return target
+    said = f"taken out of {archive.name}; the archive is no longer needed when all files are here"
+    return _finish(part, target, file, data_dir, say, said)
 
 
 def _already(path: Path, file: File, data_dir: Path, say: Say, dry_run: bool) -> Path:
@@ -138,10 +130,10 @@ def _already(path: Path, file: File, data_dir: Path, say: Say, dry_run: bool) ->
     return path
 
 
-def _session() -> requests.Session:
-    import requests
-
-    return requests.Session()
+def _part_of(target: Path) -> Path:
+    """Where `target` grows; makes the folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(target.name + ".part")
 
 
 def _size(part: Path) -> int:
@@ -179,11 +171,11 @@ def _refuse_page(file: File, answer: requests.Response) -> None:
         raise _refuse(file, f"a web page ({kind})")
 
 
-def _check_space(part: Path, size: int | None) -> None:
+def _check_space(part: Path, more: int) -> None:
+    """DataError where the disk of `part` has no room for that many bytes and some to spare."""
     free = shutil.disk_usage(part.parent).free
-    if size is not None and size - _size(part) + SPARE > free:
-        raise DataError(part, f"{human(free)} free on its disk", f"{human(size - _size(part) + SPARE)}",
-                        "Free some space, or choose another folder with --data-dir.")  # fmt: skip
+    require(free >= more + SPARE, part, f"{human(free)} free on its disk", human(more + SPARE),
+            "Free some space, or choose another folder with --data-dir.")  # fmt: skip
 
 
 def _download(
@@ -224,14 +216,12 @@ def _write(file: File, part: Path, out: IO[bytes], block: bytes, remote: Remote)
         part.unlink()
         known = "without telling its size" if remote.size is None else "though it told that size"
         raise _refuse(file, f"more than {most:,} bytes, {known}")
-    if shutil.disk_usage(part.parent).free < SPARE + len(block):
-        raise DataError(part, "a full disk", f"{human(SPARE)} to spare",
-                        "Free some space, or choose another folder with --data-dir.")  # fmt: skip
+    _check_space(part, len(block))
     out.write(block)
 
 
-def _check(part: Path, file: File) -> None:
-    """The size and checksum of a finished download; a wrong one is removed, so that it is not resumed."""
+def _finish(part: Path, target: Path, file: File, data_dir: Path, say: Say, said: str) -> Path:
+    """`part` becomes `target` if size and checksum are as published; a wrong one is removed, so that it is not resumed."""
     found = f"{_size(part):,} bytes" if file.size is not None and _size(part) != file.size else ""
     if not found and file.checksum is not None:
         algorithm, _, expected = file.checksum.partition(":")
@@ -240,3 +230,7 @@ def _check(part: Path, file: File) -> None:
     if found:
         part.unlink()
         raise _refuse(file, f"{found} after the download")
+    part.replace(target)
+    verify(target, file, data_dir)
+    say(f"{target}: {said}")
+    return target

@@ -52,7 +52,7 @@ def read_binary(
                 found, fortran, dtype = npy_header(stream)
                 fits = len(found) == len(shape) and all(s in (None, f) for s, f in zip(shape, found, strict=True))
                 what = f"{name} of shape {shape_text(found)}, dtype {dtype}" + (", Fortran order" if fortran else "")
-                require(fits and found[0] and not fortran and dtype.kind in "biuf", path, what, expected)
+                require(fits and found[0] > 0 and not fortran and dtype.kind in "biuf", path, what, expected)
                 need = dimensions(found) * dtype.itemsize  # before room is made for it
                 rest = size - stream.tell()
                 require(need <= rest, path, f"{name} of shape {shape_text(found)} in {rest:,} bytes", expected)

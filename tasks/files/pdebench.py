@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,9 +38,9 @@ class Header:
     channels: int
     names: tuple[str, ...]
     """Flat files: the arrays that hold the fields. Grouped files: the groups, in the order of their numbers."""
-    constants: dict[str, float]
+    constants: dict[str, float] = field(default_factory=dict)
     """Coefficients from the root attributes or, where these are missing, from the file name."""
-    coordinates: dict[str, np.ndarray] = field(repr=False)
+    coordinates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     """x, y, t as stored, where they are; t may have one entry more than there are frames."""
 
 
@@ -87,9 +87,7 @@ def _flat(path: Path, h5: h5py.File, layout: Layout, names: tuple[str, ...], axe
     if len(set(shapes)) > 1:
         raise DataError(path, ", ".join(f"`{n}` {s}" for n, s in zip(names, shapes)), "fields of one shape")
     n, t, *space = shapes[0]
-    coordinates = _coordinates(path, h5, "{}-coordinate", (t, *space))
-    _check_coordinates(path, coordinates, t, tuple(space))
-    return Header(path, layout, n, t, tuple(space), len(names), names, _constants(path, h5), coordinates)
+    return _completed(h5, "{}-coordinate", Header(path, layout, n, t, tuple(space), len(names), names))
 
 
 def _darcy(path: Path, h5: h5py.File) -> Header:
@@ -97,9 +95,7 @@ def _darcy(path: Path, h5: h5py.File) -> Header:
     nu, u = _array(path, h5, "nu", (3,)), _array(path, h5, "tensor", (4,))
     fits = u.shape == (nu.shape[0], 1, *nu.shape[1:])
     require(fits, path, f"`nu` {nu.shape} and `tensor` {u.shape}", "(n, x, y) and (n, 1, x, y)")
-    coordinates = _coordinates(path, h5, "{}-coordinate", nu.shape)
-    _check_coordinates(path, coordinates, 1, nu.shape[1:])
-    return Header(path, "darcy", len(nu), 1, nu.shape[1:], 1, ("nu", "tensor"), _constants(path, h5), coordinates)
+    return _completed(h5, "{}-coordinate", Header(path, "darcy", len(nu), 1, nu.shape[1:], 1, ("nu", "tensor")))
 
 
 def _grouped(path: Path, h5: h5py.File, groups: tuple[str, ...]) -> Header:
@@ -110,33 +106,31 @@ def _grouped(path: Path, h5: h5py.File, groups: tuple[str, ...]) -> Header:
         if other != shape:
             raise DataError(path, f"`{name}/data` of shape {other}", f"{shape} as in group {groups[0]}")
     t, *space, channels = shape
-    coordinates = _coordinates(path, h5, f"{groups[0]}/grid/{{}}", (t, *space))
-    _check_coordinates(path, coordinates, t, tuple(space))
-    return Header(path, "grouped", len(groups), t, tuple(space), channels, groups, _constants(path, h5), coordinates)
+    header = Header(path, "grouped", len(groups), t, tuple(space), channels, groups)
+    return _completed(h5, f"{groups[0]}/grid/{{}}", header)
 
 
-def _coordinates(path: Path, h5: h5py.File, pattern: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """x, y and t where they are, each no longer than an axis of `shape` and one more."""
-    found = {axis: member(path, h5, pattern.format(axis)) for axis in "xyt"}
-    out = {}
-    for axis, node in found.items():
+def _completed(h5: h5py.File, pattern: str, header: Header) -> Header:
+    """`header` with its constants, and with x, y and t from where `pattern` says, if they are there.
+
+    Times number T or T + 1; as many x (and y) as the field has points, in either order.
+    """
+    path, space, frames = header.path, header.shape, header.frames
+    coordinates, most = {}, max(frames, *space) + 1
+    for axis in "xyt":
+        name = pattern.format(axis)
+        node = member(path, h5, name)
         if isinstance(node, h5py.Dataset) and node.ndim == 1:
-            name = pattern.format(axis)
-            fits = node.dtype.kind in "fiu" and len(node) <= max(shape) + 1
             what = f"`{name}` of shape {node.shape}, dtype {node.dtype}"
-            require(fits, path, what, f"at most {max(shape) + 1} numbers")
-            out[axis] = np.asarray(check_stored(path, name, node)[:], np.float64)
-    return out
-
-
-def _check_coordinates(path: Path, coordinates: dict[str, np.ndarray], frames: int, space: tuple[int, ...]) -> None:
-    """Times number T or T + 1; as many x (and y) as the field has points, in either order."""
-    t = coordinates.get("t")
-    if t is not None and frames > 1 and len(t) not in (frames, frames + 1):
-        raise DataError(path, f"{len(t)} times for {frames} frames", f"{frames} or {frames + 1} times")
+            require(node.dtype.kind in "fiu" and len(node) <= most, path, what, f"at most {most} numbers")
+            coordinates[axis] = np.asarray(check_stored(path, name, node)[:], np.float64)
+    times = len(coordinates.get("t", range(frames)))
+    fits = frames == 1 or times in (frames, frames + 1)
+    require(fits, path, f"{times} times for {frames} frames", f"{frames} or {frames + 1} times")
     lengths = sorted(len(coordinates[a]) for a in "xy" if a in coordinates)
     fits = len(lengths) != len(space) or lengths == sorted(space)
     require(fits, path, f"coordinates of lengths {lengths}", f"as many as points: {sorted(space)}")
+    return replace(header, constants=_constants(path, h5), coordinates=coordinates)
 
 
 def _constants(path: Path, h5: h5py.File) -> dict[str, float]:
