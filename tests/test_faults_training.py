@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import registry
 from bench import standins as data
@@ -23,7 +24,7 @@ from bench.plan import Cell
 from bench.records.store import Store
 from tasks.files.locate import locate
 from tests.test_faults import fill, small_disk  # noqa: F401  a fixture
-from tests.test_trainer import FOREIGN, enveloped
+from tests.tiny_training import FOREIGN
 
 SCORES = ("status", "score", "score_last", "val_score", "metrics", "metrics_last", "steps_stage2", "epoch_best_val")
 EVERY_STEP = {"trainer.checkpoint_seconds": 0.0}
@@ -176,7 +177,7 @@ def test_a_whole_checkpoint_of_something_else_is_no_failure(
 ):
     job = job_in(tmp_path, data_dir)
     newest = stop_in_epoch(job, tiny_cell(), 3, monkeypatch) / "checkpoint.pt"
-    newest.write_bytes(enveloped(FOREIGN[how](load_checked(newest))))
+    torch.save(FOREIGN[how](load_checked(newest)), newest)
     (record,) = run_cells(job, tiny_cell()).records
     assert record["attempts"] == 2
     assert told(record) == told(uninterrupted)

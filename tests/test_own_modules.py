@@ -9,12 +9,14 @@ from torch import nn
 
 from bench import registry
 from bench.cell import check
+from bench.cell.checkpoint import Checkpoints
 from bench.cell.phase import Phase
 from bench.cell.story import run
 from bench.cell.trainer import Trainer
 from bench.plan import Places
+from bench.settings import TrainerSettings
 from methods.contract import Method, MethodError
-from tests.test_trainer import Checkpoints, Killed, TrainerSettings, data, network
+from tests.tiny_training import Killed, data, network
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import pickle
 import time
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,9 +16,7 @@ from typing import Any
 import torch
 
 from bench import faults
-from tasks.files.atomic import replacing
-
-MAGIC = b"bench-checkpoint 1 "
+from tasks.files.atomic import write_atomically
 
 
 @dataclass
@@ -83,29 +82,25 @@ class Unfit(ValueError):
 
 
 def save_checked(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values to `path` atomically, with a checksum in front.
+    """Write tensors and plain values to `path` atomically, as an archive with a checksum of each part.
 
     `content` may hold tensors, numbers, strings, None, dicts, lists and tuples. OSError if the disk is full.
     """
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # torch's writer to a file hides what a full disk says behind an error of its own
     torch.save(dict(content), buffer)
-    payload = buffer.getbuffer()
-    with replacing(path) as temporary, temporary.open("wb") as handle:
-        handle.write(MAGIC + f"{zlib.crc32(payload):08x} {len(payload):016x}\n".encode())
-        handle.write(payload)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_checked(path: Path) -> dict[str, Any]:
     """What `save_checked` wrote, on the CPU; ValueError if the file is not whole."""
-    with path.open("rb") as handle:
-        head = handle.readline(len(MAGIC) + 32)
-        payload = handle.read()
-    if not head.startswith(MAGIC):
-        raise ValueError(f"{path} is not a checkpoint of this project")
-    crc, size = head[len(MAGIC) :].split()
-    if len(payload) != int(size, 16) or zlib.crc32(payload) != int(crc, 16):
-        raise ValueError(f"{path} is damaged: its checksum or size does not fit")
-    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged, or no checkpoint: {error}") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: its checksum does not fit")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 UNREADABLE = (
@@ -122,19 +117,22 @@ class Checkpoints:
         self.newest, self.previous = folder / "checkpoint.pt", folder / "checkpoint.previous.pt"
         self.loaded: Path | None = None
         """The file that `load` took its answer from."""
+        self._best_before: int | None = None
+        """The best epoch of the checkpoint before, which its weights are kept for."""
 
-    def save(self, content: Mapping[str, Any], best: tuple[int, Mapping[str, torch.Tensor]] | None) -> None:
-        """Save a state; `best` is (epoch, weights), written first and only when that epoch's are not there yet."""
-        if best is not None and not self._best(best[0]).exists():
-            save_checked(self._best(best[0]), {"weights": dict(best[1])})
+    def save(self, content: Mapping[str, Any], best: Mapping[str, torch.Tensor] | None) -> None:
+        """Save a state and the weights of its best epoch, these first and only where they are not there yet."""
+        epoch = content["state"]["best_epoch"]
+        if best is not None and not self._best(epoch).exists():
+            save_checked(self._best(epoch), {"weights": dict(best)})
         if self.newest.exists():
             # The new file takes the old one's place in two steps; a kill between them leaves the previous one.
             self.newest.replace(self.previous)
         save_checked(self.newest, content)
-        keep = {self._best(best[0])} if best is not None else set()
-        keep |= {self._best(e) for e in self._epochs_needed()}
+        needed = {self._best(epoch), self._best(self._best_before)}
+        self._best_before = epoch
         for path in self.folder.glob("best-*.pt"):
-            if path not in keep:
+            if path not in needed:
                 path.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None] | None:
@@ -148,15 +146,13 @@ class Checkpoints:
             try:
                 content = load_checked(path)
                 epoch = content["state"]["best_epoch"]
-                best = None
-                if epoch is not None and content["has_best"]:
-                    best = load_checked(self._best(epoch))["weights"]
+                best = None if epoch is None else load_checked(self._best(epoch))["weights"]
             except UNREADABLE as error:
                 if faults.of_machine(error) is not None:
                     raise
                 faults.warn(f"{path.name} is passed over: {first_line(error)}")
             else:
-                self.loaded = path
+                self.loaded, self._best_before = path, epoch
                 return content, best
         return None
 
@@ -168,14 +164,8 @@ class Checkpoints:
         """Take a checkpoint out of the way that does not fit, without losing it."""
         path.replace(self.folder / f"checkpoint.unfit{path.stat().st_mtime_ns}.pt")
 
-    def _best(self, epoch: int) -> Path:
+    def _best(self, epoch: int | None) -> Path:
         return self.folder / f"best-{epoch}.pt"
-
-    def _epochs_needed(self) -> list[int]:
-        try:
-            return [e for e in [load_checked(self.previous)["state"]["best_epoch"]] if e is not None]
-        except UNREADABLE:
-            return []
 
 
 def first_line(error: BaseException) -> str:

@@ -283,14 +283,10 @@ class Trainer:
             "sums": self._sums,
             "rng": torch.get_rng_state(),
             "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-            "has_best": self.best_weights is not None,
             "retries": self.memory.retries,
         }
-        best = None
-        if self.best_weights is not None and self.state.best_epoch is not None:
-            best = (self.state.best_epoch, self.best_weights)
         try:
-            self.checkpoints.save(content, best)
+            self.checkpoints.save(content, self.best_weights)
         except OSError as error:
             if faults.of_machine(error) is None:
                 raise
@@ -311,18 +307,10 @@ class Trainer:
             self._optimizer_state, self._sums = content["optimizer"], dict(content["sums"])
             self.memory.retries |= {name: int(size) for name, size in content["retries"].items()}
             torch.set_rng_state(content["rng"])
-            self._restore_device_rng(content)
+            if self.train.device.type == "cuda" and content["rng_device"] is not None:
+                torch.cuda.set_rng_state(content["rng_device"], self.train.device)
         except UNREADABLE as error:
             raise self._unfit(first_line(error)) from error
-
-    def _restore_device_rng(self, content: Mapping[str, Any]) -> None:
-        """The device's random state. Checkpoints of old hold those of all GPUs that their machine had."""
-        device = self.train.device
-        state, all_states = content.get("rng_device"), content.get("rng_cuda") or []
-        if state is None and all_states:
-            state = all_states[min(device.index or 0, len(all_states) - 1)]
-        if state is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(state, device)
 
     def _restore_optimizer(self, optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
         try:
