@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,19 @@ from bench import plan, registry, settings
 from bench import standins as data
 from bench.analysis.observe import Observer
 from bench.backbones import BACKBONES
+from bench.cell.data import load_data
 from bench.cell.determinism import determinism
 from bench.cell.draft import Draft
 from bench.cell.finetune import finetune
 from bench.cell.phase import Phase
 from bench.cell.run import Run
-from bench.cell.scoring import loss_name, metric_names, score_arrays
+from bench.cell.scoring import loss_name, metric_names, trivial_scores
 from bench.cell.story import lend
 from bench.cell.story import run as run_cell
 from bench.plan import Cell, Places, Selection
 from bench.protocols import PROTOCOLS
 from methods.contract import Method
-from tasks.contract import ArraySplit, Data, Request, Split, Task
+from tasks.contract import ArraySplit, Data, Split, Task
 from tasks.losses import LOSSES
 from tasks.metrics import METRICS
 from tasks.trivial import PREDICTORS
@@ -47,8 +47,8 @@ class Outcome:
     found: str = ""
 
 
-Check = tuple[str, Callable[[], object]]
-"""What is checked, and an action that raises where it does not hold."""
+Check = tuple[Any, ...]
+"""What is checked, a function that raises where it does not hold, and its arguments."""
 
 
 def check(name: str, data_dir: Path | None = None) -> list[Outcome]:
@@ -61,12 +61,12 @@ def check(name: str, data_dir: Path | None = None) -> list[Outcome]:
             checks = _method_checks(registry.methods()[name], Places(folder, Path(scratch) / "results"))
         else:
             checks = _task_checks(registry.tasks()[name], Places(folder, Path(scratch) / "results"))
-        return [_outcome(what, action) for what, action in checks]
+        return [_outcome(*check) for check in checks]
 
 
-def _outcome(what: str, action: Callable[[], object]) -> Outcome:
+def _outcome(what: str, action: Callable[..., object], *given: Any) -> Outcome:
     try:
-        action()
+        action(*given)
     # The plug-in is somebody else's code: whatever it raises is what was found.
     except Exception as error:
         return Outcome(what, False, f"{type(error).__name__}: {error}")
@@ -82,29 +82,21 @@ def _require(condition: bool, found: str) -> None:
 
 
 def _task_checks(task: Task, places: Places) -> Iterator[Check]:
-    yield "names of loss, metrics, trivial predictor and backbone exist", lambda: _names(task)
-    yield "its settings exist and have the right types", lambda: _task_settings(task)
-    yield "licence, citation, source, split policy and files are stated", lambda: _stated(task)
+    yield "names of loss, metrics, trivial predictor and backbone exist", _names, task
+    yield "its settings exist and have the right types", _task_settings, task
+    yield "licence, citation, source, split policy and files are stated", _stated, task
     if task.generate is None:
-        yield "its files are here and are read", lambda: _data(task, places)
+        yield "its files are here and are read", _data, task, places
     else:
-        yield "the stand-in is generated and read by the same reader", lambda: _data(task, places)
-        yield "more samples do not change the first ones", lambda: _grows(task, places)
+        yield "the stand-in is generated and read by the same reader", _data, task, places
+        yield "more samples do not change the first ones", _grows, task, places
     for protocol in PROTOCOLS:
-        yield (
-            f"{protocol}: splits, shapes, types and labels are as the contract has them",
-            functools.partial(_splits_of, task, places, protocol),
-        )
-        yield (
-            f"{protocol}: every metric of the trivial predictor is a number",
-            functools.partial(_scores_of, task, places, protocol),
-        )
-    yield "evaluation batches are deterministic", lambda: _deterministic(_data(task, places))
+        splits = "splits, shapes, types and labels are as the contract has them"
+        yield f"{protocol}: {splits}", _splits_of, task, places, protocol
+        yield f"{protocol}: every metric of the trivial predictor is a number", _scores_of, task, places, protocol
+    yield "evaluation batches are deterministic", _deterministic, task, places
     for method in ("vanilla", "mona"):
-        yield (
-            f"two epochs of {method} leave a record with a score",
-            functools.partial(_runs, task.name, method, places),
-        )
+        yield f"two epochs of {method} leave a record with a score", _runs, task.name, method, places
 
 
 def _names(task: Task) -> None:
@@ -132,25 +124,18 @@ def _stated(task: Task) -> None:
         _require("samples" in task.sizes.get(profile, {}), f"sizes[{profile!r}] has no `samples`")
 
 
-def _data(task: Task, places: Places, protocol: str = "strict") -> Data:
-    root = places.data_dir
-    if task.generate is not None:
-        data.generate(task, places.data_dir, "tiny")
-        root = data.standin_root(places.data_dir, "tiny")
-    return task.read(Request(root, protocol, cache=places.data_dir / ".cache"))  # type: ignore[arg-type]
+def _data(task: Task, places: Places, protocol: str = "strict", *changed: tuple[str, Any]) -> Data:
+    return load_data(_run(_cell(task.name, "vanilla", places, *changed, protocol=protocol), places))
 
 
 def _grows(task: Task, places: Places) -> None:
-    few = int(task.sizes["tiny"]["samples"])
-    first = _data(task, places)
-    data.generate(task, places.data_dir, "tiny", 2 * few)
-    more = task.read(Request(data.standin_root(places.data_dir, "tiny", 2 * few)))
-    pool = [split for split in (more.train, more.val, more.test) if split is not None]
-    rows = {row for split in pool for row in _rows(split)}
+    first, few = _data(task, places), task.sizes["tiny"]["samples"]
+    if first.notes.get("normalised_by_training_set"):
+        return  # inputs are in units of the training set, which grows
+    more = _data(task, places, "strict", ("data.samples", 2 * few))
+    rows = {row for split in (more.train, more.val, more.test) if split is not None for row in _rows(split)}
     ours = _rows(first.test)
     kept = sum(row in rows for row in ours)
-    if first.notes.get("normalised_by_training_set"):
-        return  # inputs are in units of the training set, which has grown
     _require(kept == len(ours), f"{kept} of {len(ours)} samples of the smaller set are in the larger one")
 
 
@@ -168,41 +153,37 @@ def _splits_of(task: Task, places: Places, protocol: str) -> None:
     _require((loaded.val is None) == (protocol == "paper"), f"val is {'missing' if loaded.val is None else 'there'}")
     _require(len(loaded.input_shape) == task.dims + 1, f"input shape {loaded.input_shape} under a {task.dims}D task")
     for name in ("train", "val", "test"):
-        split = getattr(loaded, name)
-        if split is None:
-            continue
-        _require(len(split) > 0, f"{name} is empty")
-        batch = split.batch(np.arange(min(4, len(split))), None)
-        _require(batch.x.dtype == np.float32, f"{name}: x is {batch.x.dtype}, expected float32")
-        _require(
-            batch.x.shape[1:] == tuple(loaded.input_shape), f"{name}: x {batch.x.shape}, shape {loaded.input_shape}"
-        )
-        _require(bool(np.isfinite(batch.x).all()), f"{name}: x is not finite")
-        if task.kind == "classes":
-            labels = split.labels
-            _require(
-                labels is not None and labels.dtype == np.int64, f"{name}: labels are {getattr(labels, 'dtype', None)}"
-            )
-            _require(labels.min() >= 0 and labels.max() < loaded.output_shape[0], f"{name}: labels beyond the classes")
-        else:
-            _require(
-                batch.y.shape[1:] == tuple(loaded.output_shape), f"{name}: y {batch.y.shape} for {loaded.output_shape}"
-            )
-            _require(batch.y.dtype == np.float32, f"{name}: y is {batch.y.dtype}, expected float32")
+        if (split := getattr(loaded, name)) is not None:
+            _require(len(split) > 0, f"{name} is empty")
+            _fits(task, loaded, name, split)
+
+
+def _fits(task: Task, loaded: Data, name: str, split: Split) -> None:
+    batch, labels = split.batch(np.arange(min(4, len(split))), None), split.labels
+    _require_floats(f"{name}: x", batch.x, loaded.input_shape)
+    _require(bool(np.isfinite(batch.x).all()), f"{name}: x is not finite")
+    if task.kind != "classes":
+        _require_floats(f"{name}: y", batch.y, loaded.output_shape)
+    elif labels is None or labels.dtype != np.int64:
+        raise AssertionError(f"{name}: labels are {getattr(labels, 'dtype', None)}, expected int64")
+    else:
+        _require(labels.min() >= 0 and labels.max() < loaded.output_shape[0], f"{name}: labels beyond the classes")
+
+
+def _require_floats(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    fits = array.dtype == np.float32 and array.shape[1:] == tuple(shape)
+    _require(fits, f"{what} is {array.dtype} of shape {array.shape}, expected float32 of (samples, {shape})")
 
 
 def _scores_of(task: Task, places: Places, protocol: str) -> None:
-    loaded = _data(task, places, protocol)
-    pred = np.asarray(PREDICTORS[task.trivial](loaded.train, loaded.test, loaded.output_shape))
-    batch = loaded.test.batch(np.arange(len(loaded.test)), None)
     names = metric_names(task, protocol)
-    scores = score_arrays(names[:1], pred, batch.y, batch.extra)
-    _require(scores[names[0]]["value"] is not None, f"{names[0]} of the trivial predictor is not finite")
+    score = trivial_scores(task, _data(task, places, protocol), names)["all"][task.trivial]
+    _require(score is not None, f"{names[0]} of the trivial predictor is not finite")
 
 
-def _deterministic(loaded: Data) -> None:
-    index = np.arange(min(3, len(loaded.test)))
-    a, b = loaded.test.batch(index, None), loaded.test.batch(index, None)
+def _deterministic(task: Task, places: Places) -> None:
+    test = _data(task, places).test
+    a, b = (test.batch(np.arange(min(3, len(test))), None) for _ in range(2))
     _require(np.array_equal(a.x, b.x) and np.array_equal(a.y, b.y), "two readings of the same test batch differ")
 
 
@@ -210,32 +191,20 @@ def _deterministic(loaded: Data) -> None:
 
 
 def _method_checks(method: type[Method], places: Places) -> Iterator[Check]:
-    yield "it is a frozen dataclass that can be made without arguments", lambda: _frozen(method)
-    yield "name, title, citation and docstring are stated", lambda: _described(method)
-    yield "every option has a default and a meaning", lambda: _options(method)
-    yield (
-        "every preset is valid",
-        lambda: [settings.resolve(method, {"method.preset": p}) for p in method.presets],
-    )
+    yield "it is a frozen dataclass that can be made without arguments", _frozen, method
+    yield "name, title, citation and docstring are stated", _described, method
+    yield "every option has a default and a meaning", _options, method
+    yield "every preset is valid", _presets, method
     for task in ("advection", "ecg", "darcy_pdebench", "spherical"):
-        yield (
-            f"two epochs on a tiny {task} leave a record with a score",
-            functools.partial(_runs, task, method.name, places),
-        )
-    yield "every phase moves what it names, and nothing else", lambda: _moves(method.name, places)
-    yield "interrupted in each stage and resumed, it gives the same score", lambda: _resumes(method.name, places)
+        yield f"two epochs on a tiny {task} leave a record with a score", _runs, task, method.name, places
+    yield "every phase moves what it names, and nothing else", _moves, method.name, places
+    yield "interrupted in each stage and resumed, it gives the same score", _resumes, method.name, places
 
 
 def _frozen(method: type[Method]) -> None:
-    instance: Any = method()
-    _require(dataclasses.is_dataclass(method) and "__dataclass_fields__" in vars(method), "it is not a dataclass")
-    options = dataclasses.fields(instance)
-    if options:
-        try:
-            setattr(instance, options[0].name, None)
-        except dataclasses.FrozenInstanceError:
-            return
-        raise AssertionError("its options can be changed: use @dataclass(frozen=True)")
+    method()
+    # A dataclass that derives from `Method` cannot be anything but frozen.
+    _require("__dataclass_fields__" in vars(method), "it is not a dataclass: use @dataclass(frozen=True)")
 
 
 def _described(method: type[Method]) -> None:
@@ -249,9 +218,19 @@ def _options(method: type[Method]) -> None:
         _require(bool(field.metadata.get("help")), f"{field.name}: declare it as option(default, 'meaning')")
 
 
-def _cell(task: str, method: str, places: Places, *changed: tuple[str, Any]) -> Cell:
-    selection = Selection(tasks=(task,), methods=(method,), profile="tiny", set=changed, allow_random_weights=True)
-    return plan.cells(selection, places.data_dir)[0]
+def _presets(method: type[Method]) -> None:
+    for preset in method.presets:
+        settings.resolve(method, {"method.preset": preset})
+
+
+def _cell(task: str, method: str, places: Places, *changed: tuple[str, Any], protocol: str = "strict") -> Cell:
+    selection = Selection((task,), methods=(method,), profile="tiny", set=changed, protocol=protocol)
+    return plan.cells(replace(selection, allow_random_weights=True), places.data_dir)[0]
+
+
+def _run(cell: Cell, places: Places) -> Run:
+    """A run that leaves no record."""
+    return Run.of(cell, places, {}, Draft(cell, places.results_dir / "draft", {}), lambda word: None)
 
 
 def _runs(task: str, method: str, places: Places) -> None:
@@ -262,9 +241,8 @@ def _runs(task: str, method: str, places: Places) -> None:
 
 def _moves(method: str, places: Places) -> None:
     cell = _cell("advection", method, places)
-    draft = Draft(cell, places.results_dir / "moves", {})
     with determinism(cell.seed, {}):
-        context = lend(Run.of(cell, places, {}, draft, lambda word: None))
+        context = lend(_run(cell, places))
         fit = context.trainer.fit
 
         def watched(phase: Phase) -> None:
