@@ -1,12 +1,13 @@
 """The points that figures draw and tables average, one line each: curves, linear probe, t-SNE, discrepancy, similarity.
 
 Reads the `analysis` part of records (see bench.analysis.summary) and the curves and arrays beside them. Cells without
-an analysis, or with one that was skipped, have no lines here.
+an analysis, or with one that was skipped, have no lines here. `matrix` has the mean scores that comparisons over tasks rest on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,41 @@ def found(panel: Panel, name: str) -> Iterator[tuple[list[Any], Record, Mapping[
             yield [line["task"], line["row"], line["seed"], line["backbone"], line["id"]], line["record"], result
 
 
+def _points(
+    panel: Panel, name: str, columns: Sequence[str], lines: Callable[[Mapping[str, Any]], Iterable[Iterable[Any]]]
+) -> pd.DataFrame:
+    """`CELL` and `columns`, with the lines that `lines` makes of the result of each cell's analysis `name`."""
+    out = [[*cell, *line] for cell, _, result in found(panel, name) for line in lines(result)]
+    return pd.DataFrame(out, columns=[*CELL, *columns])
+
+
 def probe_points(panel: Panel) -> pd.DataFrame:
     """Probe error [%] by epoch with its interval over test samples, and the pretrained body's error."""
-    out = []
-    for cell, _, result in found(panel, "probe"):
-        lists = (result[key] for key in ("epochs", "error", "low", "high"))
-        for point in zip(*lists, strict=True):
-            out.append([*cell, result.get("source", ""), *point, result["pretrained_error"]])
-    return pd.DataFrame(out, columns=[*CELL, "source", "epoch", "error", "low", "high", "pretrained_error"])
+
+    def lines(result: Mapping[str, Any]) -> Iterator[list[Any]]:
+        for point in zip(*(result[key] for key in ("epochs", "error", "low", "high")), strict=True):
+            yield [result.get("source", ""), *point, result["pretrained_error"]]
+
+    return _points(panel, "probe", ["source", "epoch", "error", "low", "high", "pretrained_error"], lines)
+
+
+def last_probe_points(panel: Panel) -> pd.DataFrame:
+    """The probe of each cell after its last epoch."""
+    probes = probe_points(panel)
+    return probes[probes["epoch"] == probes.groupby("record")["epoch"].transform("max")].reset_index(drop=True)
+
+
+def drop_points(panel: Panel) -> pd.DataFrame:
+    """`drop` (probe error after the last epoch minus the pretrained body's) and D (`unnormalised`) of each cell."""
+    data = last_probe_points(panel).merge(discrepancy_points(panel)[["record", "unnormalised"]], on="record")
+    return data.assign(drop=data["error"] - data["pretrained_error"])
+
+
+def probe_score_points(panel: Panel) -> pd.DataFrame:
+    """The probe after the last epoch and the target score of each cell; empty with fewer than two of them."""
+    scores = panel.cells[["id", "score"]].rename(columns={"id": "record"}).dropna()
+    data = last_probe_points(panel).merge(scores, on="record")
+    return data if len(data) > 1 else data.iloc[:0]
 
 
 def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
@@ -60,10 +88,21 @@ def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
 
 def movement_points(panel: Panel) -> pd.DataFrame:
     """Relative weight movement (no unit) of each block of each cell's body, in the order of the blocks; `all` is last."""
-    out = []
-    for cell, _, result in found(panel, "similarity"):
-        out += [[*cell, block, value] for block, value in result.get("movement", {}).items()]
-    return pd.DataFrame(out, columns=[*CELL, "block", "movement"])
+    return _points(panel, "similarity", ["block", "movement"], lambda result: result.get("movement", {}).items())
+
+
+def similarity_points(panel: Panel) -> pd.DataFrame:
+    """Of each cell the last `cka` with the pretrained body's features and the `movement` of the whole body; no units."""
+    columns = ["cka", "movement"]
+    return _points(panel, "similarity", columns, lambda r: [(r["cka"]["value"][-1], r.get("movement", {}).get("all"))])
+
+
+def discrepancy_points(panel: Panel) -> pd.DataFrame:
+    """D of each cell in its variants, and what chance gives; all without unit, 0 to 1."""
+    keys = ["unnormalised", "renormalised", "matched_only", "chance"]
+    return _points(
+        panel, "discrepancy", ["source", *keys], lambda r: [(r.get("source", ""), *(r.get(k) for k in keys))]
+    )
 
 
 def curve_points(panel: Panel, curves_of: CurvesOf) -> pd.DataFrame:
@@ -81,9 +120,23 @@ def curve_points(panel: Panel, curves_of: CurvesOf) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def discrepancy_points(panel: Panel) -> pd.DataFrame:
-    """D of each cell in its variants, and what chance gives; all without unit, 0 to 1."""
-    keys = ["unnormalised", "renormalised", "matched_only", "chance"]
-    results = found(panel, "discrepancy")
-    out = [[*cell, result.get("source", ""), *(result.get(k) for k in keys)] for cell, _, result in results]
-    return pd.DataFrame(out, columns=[*CELL, "source", *keys])
+@dataclass(frozen=True)
+class Matrix:
+    """Mean scores of a panel, for comparisons over tasks."""
+
+    rows: tuple[str, ...]
+    tasks: tuple[str, ...]
+    """Those on which every row was run, whether or not it has a score."""
+    scores: np.ndarray
+    """(tasks, rows), NaN where every seed failed."""
+    higher: tuple[bool, ...]
+
+
+def matrix(panel: Panel, common: bool = True) -> Matrix:
+    """Mean scores on the tasks that no method of the panel is missing on, or on all tasks (NaN where missing)."""
+    run = panel.cells.groupby(["task", "row"]).size().unstack("row")
+    tasks = tuple(t for t in panel.tasks if not common or run.loc[t].notna().all())
+    done = panel.cells[panel.cells["status"] == "done"]
+    means = done.groupby(["task", "row"])["score"].mean().unstack("row")
+    means = means.reindex(index=list(tasks), columns=list(panel.rows))
+    return Matrix(panel.rows, tasks, means.to_numpy(dtype=float), tuple(panel.metric_of(t)[2] for t in tasks))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -154,7 +154,7 @@ def paired(names: Sequence[str], scores: np.ndarray, higher: Sequence[bool]) -> 
             found.append(Pair(names[i], names[j], n, wins, n - wins - losses, losses, p, None, smallest_p(n)))
     tested = [k for k, pair in enumerate(found) if pair.p is not None]
     for k, adjusted in zip(tested, holm([found[k].p or 0.0 for k in tested]), strict=True):
-        found[k] = Pair(**{**found[k].__dict__, "p_holm": adjusted})
+        found[k] = replace(found[k], p_holm=adjusted)
     return found
 
 

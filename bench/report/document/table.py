@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.csvs import inert
 
@@ -176,4 +176,4 @@ def with_best(entries: Sequence[Entry], higher_is_better: bool) -> list[Entry]:
     if len(values) < 2:
         return list(entries)
     best = max(values) if higher_is_better else min(values)
-    return [Entry(**{**c.__dict__, "best": c.value == best}) for c in entries]
+    return [replace(c, best=c.value == best) for c in entries]

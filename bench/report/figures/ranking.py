@@ -11,8 +11,8 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 
 from bench.report.figures.drawing import INK, WIDTH, Drawing, Look, looks
 from bench.report.frame import Panel
+from bench.report.points import Matrix, matrix
 from bench.report.statistics import Friedman, friedman, performance_profile, performance_ratios
-from bench.report.tables.over_tasks import Matrix, matrix
 
 MIN_TASKS_FOR_PROFILE = 3
 """With fewer, a profile has at most two steps and shows less than the table."""

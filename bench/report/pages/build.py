@@ -14,7 +14,7 @@ from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
-from bench.report.tables import analyses, over_tasks, provenance, published
+from bench.report.tables import analyses, entries, over_tasks, provenance, published
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
 from bench.words import counted
@@ -58,7 +58,7 @@ def _summary(shown: pd.DataFrame, parts: Sequence[Panel], evidence: Evidence) ->
         text = f"There are no records in `{evidence.folder}` that this report would show. `python -m bench run` makes some."
         return Section("At a glance", (Text(text), *_unreadable(evidence.problems)))
     counts = shown["status"].value_counts()
-    said = ", ".join(f"{n} {tables.WORDS.get(str(status), str(status))}" for status, n in counts.items())
+    said = ", ".join(f"{n} {entries.WORDS.get(str(status), str(status))}" for status, n in counts.items())
     sizes = [counted(shown[column].nunique(), column) for column in ("task", "method", "seed")]
     first = f"{counted(len(shown), 'record')}: {said}. {', '.join(sizes)}."
     lines = [Text(first), *_unreadable(evidence.problems)]

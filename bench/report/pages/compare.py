@@ -18,7 +18,7 @@ from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
 from bench.report.pages.build import GENERATED, heading, problems_section
 from bench.report.statistics import holm
 from bench.report.tables import provenance
-from bench.report.tables.scores import score_entry
+from bench.report.tables.entries import score_entry
 
 
 def compare(

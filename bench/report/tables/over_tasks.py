@@ -1,37 +1,14 @@
-"""Methods compared over the tasks of a panel: the matrix of scores, the table of pairs, the verdict in words."""
+"""Methods compared over the tasks of a panel: the table of pairs, and the verdict in words."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from bench.report.document.table import Column, Entry, Table
 from bench.report.frame import Panel
+from bench.report.points import matrix
 from bench.report.statistics import friedman, paired, ranks
 from bench.words import counted
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Mean scores of a panel, for comparisons over tasks."""
-
-    rows: tuple[str, ...]
-    tasks: tuple[str, ...]
-    """Those on which every row was run, whether or not it has a score."""
-    scores: np.ndarray
-    """(tasks, rows), NaN where every seed failed."""
-    higher: tuple[bool, ...]
-
-
-def matrix(panel: Panel, common: bool = True) -> Matrix:
-    """Mean scores on the tasks that no method of the panel is missing on, or on all tasks (NaN where missing)."""
-    run = panel.cells.groupby(["task", "row"]).size().unstack("row")
-    tasks = tuple(t for t in panel.tasks if not common or run.loc[t].notna().all())
-    done = panel.cells[panel.cells["status"] == "done"]
-    means = done.groupby(["task", "row"])["score"].mean().unstack("row")
-    means = means.reindex(index=list(tasks), columns=list(panel.rows))
-    return Matrix(panel.rows, tasks, means.to_numpy(dtype=float), tuple(panel.metric_of(t)[2] for t in tasks))
 
 
 def pair_table(panel: Panel) -> Table | None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from bench.records.record import Record
 from bench.report.document.table import Column, Entry, Table, decimals
 from bench.report.frame import Catalogue, Panel
-from bench.report.tables.scores import SELECTIONS, score_entry
+from bench.report.tables.entries import score_entry
+from bench.report.tables.scores import SELECTIONS
 
 CSV = Path(__file__).with_name("published.csv")
 PROTOCOLS = {"nas_bench_360": ("NAS-Bench-360", "orca"), "pdebench": ("PDEBench", "orca-single-frame")}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,52 +12,14 @@ import pandas as pd
 from bench.records.comparable import NOT_RECORDED
 from bench.report.document.table import Column, Entry, Table, decimals, number, with_best
 from bench.report.frame import FLOOR, Catalogue, Panel
-from bench.report.statistics import ranks, summarise, win_rate
-from bench.report.tables.over_tasks import matrix
+from bench.report.points import matrix
+from bench.report.statistics import ranks, win_rate
+from bench.report.tables.entries import WORDS, by_task_and_row, score_entry
 from bench.report.tables.price import prices
 from bench.words import counted
 
-WORDS = {
-    "failed": "failed",
-    "diverged": "diverged",
-    "out_of_memory": "out of memory",
-    "timeout": "timed out",
-    "lost": "lost",
-}
-"""Statuses in words."""
 TRIVIAL = "trivial predictor"
 NOT_RUN = "— means not run."
-
-
-def in_words(failures: Mapping[str, int]) -> str:
-    """`2 out of memory, 1 lost`."""
-    return ", ".join(f"{count} {WORDS[status]}" for status, count in sorted(failures.items()))
-
-
-def score_entry(cells: pd.DataFrame, column: str, places: int | None) -> Entry:
-    """The mean over seeds of `column`, with spread, interval, failures in words, marks and record ids."""
-    if cells.empty:
-        return Entry()
-    failures = Counter(cells.loc[cells["status"] != "done", "status"].astype(str))
-    records = tuple(cells["id"])
-    done = cells[(cells["status"] == "done") & cells[column].notna()]
-    if done.empty:
-        # One record that ended without a score is as much a failure as one that did not end.
-        return Entry(text=in_words(failures) or "no score", failures=failures, records=records)
-    s = summarise(done[column].to_list())
-    spread = "" if s.std is None else f" ± {number(s.std, places)}"
-    text = f"{number(s.mean, places)}{spread} ({'n=1' if s.n == 1 else s.n})"
-    if failures:
-        text += f"; {in_words(failures)}"
-    first = done.iloc[0]
-    better = s.mean > first["trivial"] if first["higher_is_better"] else s.mean < first["trivial"]
-    marks = {
-        "trivial": pd.notna(first["trivial"]) and not better,
-        "partial": bool(failures),
-        "random": bool(done["weights"].fillna("").str.startswith("random").any()),
-    }
-    chosen = tuple(mark for mark, holds in marks.items() if holds)
-    return Entry(text, s.mean, s.std, s.low, s.high, s.n, marks=chosen, failures=failures, records=records)
 
 
 def mean_scores(cells: pd.DataFrame) -> list[float]:
@@ -161,10 +123,10 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
         cells = panel.of(task=task)
         column = task_column(panel, task)
         places = decimals([*mean_scores(cells), float(cells["trivial"].mean())])
-        rows = [score_entry(panel.of(row, task), "score", places) for row in panel.rows]
-        rows = _beside_the_floor(panel, rows, bool(column.higher_is_better))
+        entries = [score_entry(panel.of(row, task), "score", places) for row in panel.rows]
+        entries = _beside_the_floor(panel, entries, bool(column.higher_is_better))
         columns.append(column)
-        content.append([_trivial_entry(panel, task, places), *with_best(rows, bool(column.higher_is_better))])
+        content.append([_trivial_entry(panel, task, places), *with_best(entries, bool(column.higher_is_better))])
         names = cells["trivial_name"].dropna().unique()
         trivial_names[task] = names[0] if len(names) else "none"
     notes = [
@@ -178,11 +140,10 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
         columns += [Column("avg. rank", higher_is_better=False), Column("win rate", "%", higher_is_better=True)]
         content += over_tasks
         notes.insert(1, note)
-    labels = [TRIVIAL, *panel.rows]
-    rows_out = tuple((label, tuple(col[i] for col in content)) for i, label in enumerate(labels))
+    rows = tuple(zip((TRIVIAL, *panel.rows), zip(*content, strict=True), strict=True))
     title = f"Scores, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin} data)"
     attention = tuple(warnings(panel))
-    return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows_out, tuple(notes), (TRIVIAL,), attention)
+    return Table(f"scores_{panel.name}", title, "method", tuple(columns), rows, tuple(notes), (TRIVIAL,), attention)
 
 
 def _beside_the_floor(panel: Panel, entries: list[Entry], higher_is_better: bool) -> list[Entry]:
@@ -247,30 +208,15 @@ def interval_table(panel: Panel) -> Table | None:
         content.append(shown)
     if all(entry.low is None for column in content for entry in column):
         return None
-    rows = tuple((row, tuple(column[i] for column in content)) for i, row in enumerate(panel.rows))
+    rows = tuple(zip(panel.rows, zip(*content, strict=True), strict=True))
     note = "Student's t interval of the mean over seeds; two seeds give a very wide one, one seed gives none."
-    return Table(
-        f"intervals_{panel.name}", f"95 % intervals, suite {panel.suite}", "method", tuple(columns), rows, (note,)
-    )
+    title = f"95 % intervals, suite {panel.suite}"
+    return Table(f"intervals_{panel.name}", title, "method", tuple(columns), rows, (note,))
 
 
 def cost_table(panel: Panel) -> Table:
     """Per method: hours, how they divide, peak memory; failed cells count, their hours were spent, too."""
-    rows = []
-    for row in panel.rows:
-        cells = panel.of(row)
-        ids = tuple(cells["id"])
-        total = float(cells["seconds_total"].sum())
-        stages = [float(cells[f"seconds_{s}"].sum()) for s in ("data", "stage1", "stage2", "eval")]
-        line = [Entry(str(len(cells)), float(len(cells)), n=len(cells), records=ids), _hours(total, ids, len(cells))]
-        for seconds in stages:
-            share = 100 * seconds / total if total > 0 else None
-            line.append(Entry() if share is None else Entry(f"{share:.0f}", share, n=len(cells), records=ids))
-        for column in ("peak_memory_host", "peak_memory_device"):
-            peak = cells[column].max()
-            text = "—" if pd.isna(peak) else f"{peak / 2**30:.2f}"
-            line.append(Entry(text, None if pd.isna(peak) else float(peak) / 2**30, n=len(cells), records=ids))
-        rows.append((row, tuple(line)))
+    rows = tuple((row, tuple(_costs(panel.of(row)))) for row in panel.rows)
     device = ", ".join(sorted(panel.cells["device"].unique()))
     shares = [(name, "%") for name in ("data", "stage 1", "stage 2", "evaluation")]
     memory = (("peak host memory", "GiB"), ("peak device memory", "GiB"))
@@ -279,12 +225,18 @@ def cost_table(panel: Panel) -> Table:
         f"Sum over all cells of the row, failed ones and repeated attempts included, on: {device}.",
         "Shares are of the whole time; evaluation includes keeping the features that the analyses need.",
     )
-    return Table(f"costs_{panel.name}", f"Costs, suite {panel.suite}", "method", columns, tuple(rows), notes)
+    return Table(f"costs_{panel.name}", f"Costs, suite {panel.suite}", "method", columns, rows, notes)
 
 
-def _hours(seconds: float, ids: tuple[str, ...], n: int) -> Entry:
-    hours = seconds / 3600
-    return Entry(f"{hours:.3g}", hours, n=n, records=ids)
+def _costs(cells: pd.DataFrame) -> Iterator[Entry]:
+    total = cells["seconds_total"].sum()
+    shares = [100 * cells[f"seconds_{s}"].sum() / (total or math.nan) for s in ("data", "stage1", "stage2", "eval")]
+    peaks = [cells[f"peak_memory_{where}"].max() / 2**30 for where in ("host", "device")]
+    count, hours = f"{len(cells)}", f"{total / 3600:.3g}"
+    texts = (count, hours, *(f"{share:.0f}" for share in shares), *(f"{peak:.2f}" for peak in peaks))
+    for value, text in zip((len(cells), total / 3600, *shares, *peaks), texts, strict=True):
+        known = {} if pd.isna(value) else {"text": text, "value": float(value)}
+        yield Entry(**known, n=len(cells), records=tuple(cells["id"]))
 
 
 SELECTIONS = {"score_last": "last epoch", "score_best_val": "best on validation", "score_best_test": "best on test"}
@@ -295,19 +247,15 @@ def selection_table(panel: Panel) -> Table | None:
     present = [c for c in SELECTIONS if panel.cells[c].notna().any()]
     if len(present) < 2:
         return None
-    rows = []
-    for task in panel.tasks:
-        metric, _, higher = panel.metric_of(task)
-        for row in panel.rows:
-            cells = panel.of(row, task)
-            if cells.empty:
-                continue
-            places = decimals(float(cells[c].mean()) for c in present)
-            line = [replace(score_entry(cells, c, places), marks=()) for c in present]
-            if "score_best_test" in present:
-                line.append(_optimism(cells, higher, places))
-            head = f"{task}: {row}"
-            rows.append((head, (Entry(f"{metric} {'↑' if higher else '↓'}"), *line)))
+
+    def entries(cells: pd.DataFrame) -> Iterator[Entry]:
+        metric, higher = cells["metric"].iloc[0], bool(cells["higher_is_better"].iloc[0])
+        places = decimals(float(cells[c].mean()) for c in present)
+        yield Entry(f"{metric} {'↑' if higher else '↓'}")
+        yield from (replace(score_entry(cells, c, places), marks=()) for c in present)
+        if "score_best_test" in present:
+            yield _optimism(cells, higher, places)
+
     columns = [Column("metric", text=True), *(Column(SELECTIONS[c]) for c in present)]
     notes = ["Mean ± standard deviation over seeds (number of seeds)."]
     if "score_best_test" in present:
@@ -316,8 +264,8 @@ def selection_table(panel: Panel) -> Table | None:
             "Best on test is an oracle: it looks at the answer. It is shown to measure what such selection adds.",
             "Optimism: by how much best on test is better than the reported score, paired by seed.",
         ]
-    title = f"Selection bias, suite {panel.suite}"
-    return Table(f"selection_{panel.name}", title, "task: method", tuple(columns), tuple(rows), tuple(notes))
+    title, rows = f"Selection bias, suite {panel.suite}", by_task_and_row(panel, panel.cells, entries)
+    return Table(f"selection_{panel.name}", title, "task: method", tuple(columns), rows, tuple(notes))
 
 
 def _optimism(cells: pd.DataFrame, higher: bool, places: int | None) -> Entry:
