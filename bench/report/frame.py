@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -200,11 +200,20 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: s.get(name) for name in differ} for s in settings]
 
 
+def place(name: str, order: Sequence[str]) -> tuple[int, str]:
+    """The key by which names sort as `order` has them, those that it lacks last and by name."""
+    return (order.index(name) if name in order else len(order)), name
+
+
+def ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
+    """`names` as `order` has them; those that it lacks follow by name."""
+    return sorted(names, key=lambda name: place(name, order))
+
+
 def row_order(cells: pd.DataFrame) -> tuple[str, ...]:
     """Row names: methods in `METHOD_ORDER`, then the others by name; of a method the plain one first."""
     pairs = cells[["method", "row"]].drop_duplicates().itertuples(index=False)
-    rank = {name: i for i, name in enumerate(METHOD_ORDER)}
-    return tuple(row for _, row in sorted(pairs, key=lambda p: (rank.get(p[0], len(rank)), p[0], len(p[1]), p[1])))
+    return tuple(row for _, row in sorted(pairs, key=lambda p: (place(p[0], METHOD_ORDER), len(p[1]), p[1])))
 
 
 def suite_of(tasks: Sequence[str], suites: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -218,24 +227,28 @@ def suite_of(tasks: Sequence[str], suites: Mapping[str, Sequence[str]]) -> dict[
 def panels(frame: pd.DataFrame, catalogue: Catalogue, only: Sequence[str] | None = None) -> list[Panel]:
     """The panels of all cells, or of those in the suites `only`; official data first, then by suite and protocol."""
     out = []
-    order = list(catalogue.suites)
     suites = {s: m for s, m in catalogue.suites.items() if only is None or s in only}
     for key, group in frame.groupby(GROUP, sort=True):
         profile, protocol, origin = map(str, key)
         if only is not None:
             group = group[group["task"].isin({t for members in suites.values() for t in members})]
         assigned = suite_of(list(group["task"].unique()), suites)
-        for suite in sorted(set(assigned.values()), key=lambda s: (order.index(s) if s in order else len(order), s)):
-            cells = group[group["task"].map(assigned) == suite]
-            alone = cells.groupby("task")["backbone"].nunique().max() == 1
-            for backbone in [None] if alone else sorted(cells["backbone"].unique()):
-                part = cells if backbone is None else cells[cells["backbone"] == backbone]
-                for apart, comparable_part, differs in comparable_sets(part):
-                    key_ = (suite, profile, protocol, origin, backbone)
-                    panel = _panel(key_, comparable_part, suites.get(suite, ()))
+        for suite in dict.fromkeys(assigned.values()):
+            for backbone, part in by_backbone(group[group["task"].map(assigned) == suite]):
+                for apart, cells, differs in comparable_sets(part):
+                    panel = _panel((suite, profile, protocol, origin, backbone), cells, suites.get(suite, ()))
                     out.append(replace(panel, apart=apart, differs=differs))
-    first = {"official": 0, "generated": 1}
-    return sorted(out, key=lambda p: (first.get(p.origin, 2), order.index(p.suite) if p.suite in order else len(order)))
+    origins, order = ("official", "generated"), tuple(catalogue.suites)
+    # Sorting is stable: within a suite panels stay in the order of profile, protocol, backbone and apart.
+    return sorted(out, key=lambda p: (place(p.origin, origins)[0], place(p.suite, order)))
+
+
+def by_backbone(cells: pd.DataFrame) -> Iterator[tuple[str | None, pd.DataFrame]]:
+    """All cells under None; where some task was run on several backbones, the cells of each under its name."""
+    if cells.groupby("task")["backbone"].nunique().max() == 1:
+        yield None, cells
+    else:
+        yield from ((str(backbone), part) for backbone, part in cells.groupby("backbone"))
 
 
 def shown_in(frame: pd.DataFrame, parts: Sequence[Panel]) -> pd.DataFrame:
@@ -271,5 +284,4 @@ def _panel(key: tuple[str, str, str, str, str | None], cells: pd.DataFrame, orde
     several = cells.groupby("task")["metric"].transform("nunique") > 1
     cells["task"] = cells["task"].where(~several, cells["task"] + " (" + cells["metric"] + ")")
     cells = cells.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
-    tasks = sorted(cells["task"].unique(), key=lambda t: (list(order).index(t) if t in order else len(order), t))
-    return Panel(*key, cells, tuple(tasks), row_order(cells), shared)
+    return Panel(*key, cells, tuple(ordered(cells["task"].unique(), order)), row_order(cells), shared)

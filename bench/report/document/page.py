@@ -73,6 +73,16 @@ class Page:
         return _unique([b for b in self.walk() if isinstance(b, Drawing)])
 
 
+def present(*blocks: Block | None) -> tuple[Block, ...]:
+    """The blocks that there are."""
+    return tuple(block for block in blocks if block is not None)
+
+
+def fold(title: str, table: Table | None) -> Fold | None:
+    """A table that is closed until opened; None without one."""
+    return None if table is None else Fold(title, (table,))
+
+
 def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, Fold):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.records.store import Problem
-from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
+from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text, fold, present
 from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
@@ -34,16 +34,26 @@ def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequen
     shown = shown_in(frame, parts)
     made = [_panel(panel, catalogue, evidence) for panel in parts]
     # Only now is it known which sidecars could not be read.
-    sections = [_summary(shown, parts, evidence), *made]
-    if (failed := tables.failure_table(shown)) is not None:
-        sections.append(Section("Failures", (failed,)))
+    sections = [_summary(shown, parts, evidence), *made, *failures(shown)]
     if evidence.problems:
         sections.append(problems_section(evidence.problems))
-    sections += _published(parts, catalogue)
+    if published_tables := [found for panel in parts if (found := published.published_table(panel, catalogue))]:
+        sections.append(Section("Published numbers", tuple(published_tables)))
     if len(shown):
         sections.append(_provenance(shown, evidence.folder, suites))
+    return page("Benchmark report", sections, shown)
+
+
+def page(title: str, sections: Sequence[Section], shown: pd.DataFrame) -> Page:
+    """The page of the records in `shown`, which says before anything else whether some of their data are generated."""
     banners = (Banner(GENERATED),) if (shown["origin"] == "generated").any() else ()
-    return Page("Benchmark report", banners, tuple(sections), len(shown))
+    return Page(title, banners, tuple(sections), len(shown))
+
+
+def failures(shown: pd.DataFrame) -> list[Section]:
+    """The section of the cells that have no score, if there are any."""
+    found = tables.failure_table(shown)
+    return [] if found is None else [Section("Failures", (found,))]
 
 
 def heading(panel: Panel) -> str:
@@ -75,36 +85,35 @@ def _unreadable(problems: Sequence[Problem]) -> list[Block]:
 
 
 def _panel(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
-    blocks: list[Block] = [tables.score_table(panel, catalogue)]
-    drawing = learning_curves(panel, evidence.curves)
-    blocks += [drawing] if drawing else []
-    blocks += ranking_figures(panel)
-    if (found := over_tasks.pair_table(panel)) is not None:
-        blocks.append(Fold("Paired comparison over tasks", (found, Text(over_tasks.friedman_in_words(panel)))))
-    if (found := tables.interval_table(panel)) is not None:
-        blocks.append(Fold("95 % intervals over seeds", (found,)))
-    if (found := tables.selection_table(panel)) is not None:
-        blocks.append(Fold("Selection bias: last, best on validation, best on test", (found,)))
-    blocks += analysis_figures(panel, evidence.arrays)
-    made = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
-    for make in made:
-        if (found := make(panel)) is not None:
-            blocks.append(Fold(found.title.partition(", suite")[0], (found,)))
-    blocks.append(Fold("Costs", (tables.cost_table(panel),)))
-    blocks.append(Fold("Commands that made these records", (_commands(panel.cells),)))
-    return Section(heading(panel), tuple(blocks))
+    pairs = over_tasks.pair_table(panel)
+    makers = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
+    analysed = [table for make in makers if (table := make(panel)) is not None]
+    blocks = present(
+        tables.score_table(panel, catalogue),
+        learning_curves(panel, evidence.curves),
+        *ranking_figures(panel),
+        pairs and Fold("Paired comparison over tasks", (pairs, Text(over_tasks.friedman_in_words(panel)))),
+        fold("95 % intervals over seeds", tables.interval_table(panel)),
+        fold("Selection bias: last, best on validation, best on test", tables.selection_table(panel)),
+        *analysis_figures(panel, evidence.arrays),
+        *(fold(table.title.partition(", suite")[0], table) for table in analysed),
+        fold("Costs", tables.cost_table(panel)),
+        Fold("Commands that made these records", (commands(panel.cells),)),
+    )
+    return Section(heading(panel), blocks)
 
 
-def _published(parts: Sequence[Panel], catalogue: Catalogue) -> list[Section]:
-    """Published numbers beside the panels that they may stand beside; none without such a panel."""
-    found = [table for panel in parts if (table := published.published_table(panel, catalogue)) is not None]
-    return [Section("Published numbers", tuple(found))] if found else []
+def commands(cells: pd.DataFrame, most: int = 20) -> Code:
+    """The commands that made the records of these cells, at most so many."""
+    found = provenance.commands(cells)
+    more = [f"# and {len(found) - most} more, in the records"] if len(found) > most else []
+    return Code("\n".join([*found[:most], *more]))
 
 
-def _commands(cells: pd.DataFrame, most: int = 20) -> Code:
-    commands = provenance.commands(cells)
-    more = [f"# and {len(commands) - most} more, in the records"] if len(commands) > most else []
-    return Code("\n".join([*commands[:most], *more]))
+def period(cells: pd.DataFrame) -> Text:
+    """From when to when the records of these cells were made."""
+    start, end = min(r["start"] for r in cells["record"]), max(r["end"] for r in cells["record"])
+    return Text(f"Records from {start} to {end}.")
 
 
 def problems_section(problems: Sequence[Problem]) -> Section:
@@ -121,8 +130,6 @@ def _provenance(shown: pd.DataFrame, folder: Path | str, suites: Sequence[str] |
         Text("Each table's commands stand in its section. This report was made from its records by:"),
         Code(f"python -m bench report --results-dir {folder}{chosen}"),
     ]
-    for block in provenance.tables(shown):
+    for block in (origin.table(shown) for origin in provenance.ORIGINS):
         blocks.append(Fold(block.title, (block,)) if len(block.rows) > 12 else block)
-    start, end = min(r["start"] for r in shown["record"]), max(r["end"] for r in shown["record"])
-    blocks.append(Text(f"Records from {start} to {end}."))
-    return Section("Provenance", tuple(blocks))
+    return Section("Provenance", (*blocks, period(shown)))

@@ -12,10 +12,10 @@ from scipy import stats
 from bench.records.comparable import differences
 from bench.records.record import Record
 from bench.records.store import Problem
-from bench.report.document.page import Banner, Code, Page, Section, Text
+from bench.report.document.page import Code, Page, Section, Text
 from bench.report.document.table import Column, Entry, Table, decimals, number
 from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
-from bench.report.pages.build import GENERATED, heading, problems_section
+from bench.report.pages.build import heading, page, problems_section
 from bench.report.statistics import holm
 from bench.report.tables import provenance
 from bench.report.tables.entries import score_entry
@@ -43,19 +43,14 @@ def compare(
     if problems:
         sections.append(problems_section(problems))
     command = f"python -m bench report --compare {names[0]} {names[1]}"
-    tables = [
+    origins = [
         replace(table, name=f"{table.name}_{side}", title=f"{table.title}, {side}")
         for side, frame in zip("AB", frames, strict=True)
-        for table in _origin(frame)
+        if len(frame)
+        for table in (provenance.CODE.table(frame), provenance.DATA.table(frame))
     ]
-    sections.append(Section("Provenance", (Code(command), *tables)))
-    generated = any((frame["origin"] == "generated").any() for frame in frames)
-    banners = (Banner(GENERATED),) if generated else ()
-    return Page("Comparison of two stores", banners, tuple(sections), sum(map(len, frames)))
-
-
-def _origin(frame) -> list[Table]:
-    return [make(frame) for make in (provenance.code, provenance.data)] if len(frame) else []
+    sections.append(Section("Provenance", (Code(command), *origins)))
+    return page("Comparison of two stores", sections, pd.concat(frames))
 
 
 def _glance(names: Sequence[str], frames: Sequence[pd.DataFrame], sides: Sequence[Mapping[str, Panel]]) -> list[Text]:

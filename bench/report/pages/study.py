@@ -17,16 +17,15 @@ import pandas as pd
 
 from bench import studies
 from bench.records.comparable import METHOD_CODE
-from bench.records.record import Record
-from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text
+from bench.report.document.page import Block, Code, Fold, Page, Section, Text, fold, present
 from bench.report.document.table import Column, Entry, Table
 from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
-from bench.report.frame import Catalogue, Panel, comparable_sets, to_frame
+from bench.report.frame import Catalogue, Panel, by_backbone, comparable_sets, ordered, to_frame
 from bench.report.observations import observe, tuned
-from bench.report.pages.build import GENERATED
+from bench.report.pages.build import commands, failures, page, period
 from bench.report.tables import analyses, provenance
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
@@ -60,12 +59,9 @@ def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None 
     for part in parts(study, table):
         panel = panel_of(study, size, part)
         sections += [_verdicts(study, part, panel), _shown(panel, catalogue, evidence)]
-    frame = to_frame(_unique(table))
-    if (failed := tables.failure_table(frame)) is not None:
-        sections.append(Section("Failures", (failed,)))
-    sections.append(_provenance(frame, name, size, evidence.folder))
-    banners = (Banner(GENERATED),) if (frame["origin"] == "generated").any() else ()
-    return Page(f"Study {study.name}, size {size}", banners, tuple(sections), len(frame))
+    frame = to_frame(list(table.drop_duplicates("id")["record"]))
+    sections += [*failures(frame), _provenance(frame, name, size, evidence.folder)]
+    return page(f"Study {study.name}, size {size}", sections, frame)
 
 
 def verdicts(name: str, size: str, evidence: Evidence) -> dict[str, list[Verdict]]:
@@ -86,16 +82,14 @@ def parts(study: Study, table: pd.DataFrame) -> Iterator[Part]:
         chosen = table[table["origin"] == origin]
         if chosen.empty:
             continue
-        alone = chosen.groupby("task")["backbone"].nunique().max() == 1
-        for backbone, group in [(None, chosen)] if alone else chosen.groupby("backbone"):
-            name = None if backbone is None else str(backbone)
+        for backbone, group in by_backbone(chosen):
             sets = (
                 (searched, (*other_code, *differs))
                 for _, same_code, other_code in comparable_sets(group, "arm", (METHOD_CODE,))
                 for _, searched, differs in comparable_sets(same_code)
             )
             for apart, (searched, differs) in enumerate(sets):
-                yield Part(origin, name, tuned(searched, study), searched, apart, differs)
+                yield Part(origin, backbone, tuned(searched, study), searched, apart, differs)
 
 
 def panel_of(study: Study, size: str, part: Part) -> Panel:
@@ -103,10 +97,8 @@ def panel_of(study: Study, size: str, part: Part) -> Panel:
     frame = to_frame(list(part.table["record"])).assign(row=list(part.table["arm"]))
     frame = frame.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
     chosen = study.size(size)
-    present = set(frame["row"])
-    rows = tuple(arm.name for arm in study.arms if arm.name in present)
-    order = [*chosen.tasks, *sorted(frame["task"].unique())]
-    tasks = tuple(t for t in dict.fromkeys(order) if t in set(frame["task"]))
+    rows = tuple(arm.name for arm in study.arms if arm.name in set(frame["row"]))
+    tasks = tuple(ordered(frame["task"].unique(), chosen.tasks))
     where = (chosen.profile, chosen.protocol, part.origin, part.backbone)
     name = f"{study.name}-{size}"
     return Panel(name, *where, frame, tasks, rows, dict(chosen.set), part.apart, part.differs)
@@ -129,16 +121,20 @@ def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
 def _verdicts(study: Study, part: Part, panel: Panel) -> Section:
     found = judge(study, part)
     price = prices(panel).sentence
-    blocks: list[Block] = [_sentence(found), *([Text(price)] if price else []), verdict_table(panel, found)]
-    if (choice := tuning_table(study, part, panel)) is not None:
-        blocks.append(choice)
-    made = [verdict_figure(panel.name, found), trend_figure(study, panel)]
-    made += [
-        correlation_figure(panel, verdict, part.table, number)
-        for number, verdict in enumerate(found, 1)
-        if verdict.rule.kind == "correlated"
-    ]
-    return Section(f"Verdict, {_part_name(part)} data", (*blocks, *(drawing for drawing in made if drawing)))
+    blocks = present(
+        _sentence(found),
+        Text(price) if price else None,
+        verdict_table(panel, found),
+        tuning_table(study, part, panel),
+        verdict_figure(panel.name, found),
+        trend_figure(study, panel),
+        *(
+            correlation_figure(panel, verdict, part.table, number)
+            for number, verdict in enumerate(found, 1)
+            if verdict.rule.kind == "correlated"
+        ),
+    )
+    return Section(f"Verdict, {_part_name(part)} data", blocks)
 
 
 def _sentence(found: Sequence[Verdict]) -> Text:
@@ -221,40 +217,33 @@ def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
 
 
 def _shown(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
-    blocks: list[Block] = [tables.score_table(panel, catalogue), *analysis_figures(panel, evidence.arrays)]
-    drawing = learning_curves(panel, evidence.curves)
-    blocks += [drawing] if drawing else []
-    for title, table in (
-        ("95 % intervals over seeds", tables.interval_table(panel)),
-        ("Selection: last epoch, best on validation, best on test", tables.selection_table(panel)),
-        ("Discrepancy", analyses.discrepancy_table(panel)),
-        ("Pairing of target with source classes", analyses.pairing_table(panel)),
-        ("Costs", tables.cost_table(panel)),
-    ):
-        blocks += [Fold(title, (table,))] if table is not None else []
+    blocks = present(
+        tables.score_table(panel, catalogue),
+        *analysis_figures(panel, evidence.arrays),
+        learning_curves(panel, evidence.curves),
+        fold("95 % intervals over seeds", tables.interval_table(panel)),
+        fold("Selection: last epoch, best on validation, best on test", tables.selection_table(panel)),
+        fold("Discrepancy", analyses.discrepancy_table(panel)),
+        fold("Pairing of target with source classes", analyses.pairing_table(panel)),
+        fold("Costs", tables.cost_table(panel)),
+    )
     backbone = f", backbone {panel.backbone}" if panel.backbone else ""
-    return Section(f"Evidence, {panel.origin} data{backbone}", tuple(blocks))
+    return Section(f"Evidence, {panel.origin} data{backbone}", blocks)
 
 
 def _provenance(frame: pd.DataFrame, name: str, size: str, folder: Path | str) -> Section:
-    commands = [
+    made_by = [
         f"python -m bench run --study {name} --size {size} --results-dir {folder}",
         f"python -m bench report --study {name} --size {size} --results-dir {folder}",
     ]
-    blocks: list[Block] = [Text("These commands make the records and this page:"), Code("\n".join(commands))]
+    blocks: list[Block] = [Text("These commands make the records and this page:"), Code("\n".join(made_by))]
     if len(frame):
-        made = provenance.commands(frame)
-        blocks.append(Fold("Commands that really made the records", (Code("\n".join(made[:20])),)))
-        blocks += [Fold(table.title, (table,)) for table in provenance.tables(frame)]
-        start, end = min(r["start"] for r in frame["record"]), max(r["end"] for r in frame["record"])
-        blocks.append(Text(f"Records from {start} to {end}."))
+        origins = [origin.table(frame) for origin in provenance.ORIGINS]
+        blocks.append(Fold("Commands that really made the records", (commands(frame),)))
+        blocks += [*(Fold(table.title, (table,)) for table in origins), period(frame)]
     return Section("Provenance", tuple(blocks))
 
 
 def _part_name(part: Part) -> str:
     said = f"{part.origin} ({part.backbone})" if part.backbone else part.origin
     return f"{said}, set apart {part.apart}" if part.apart else said
-
-
-def _unique(table: pd.DataFrame) -> list[Record]:
-    return list(table.drop_duplicates("id")["record"])

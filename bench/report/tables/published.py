@@ -3,6 +3,8 @@
 published.csv has one line per number with its source. A number is `primary` where the table that first printed it was
 seen, `secondary` where somebody quotes it; `digitised` where it was read off a drawing's bars (about 1 %). What no source
 shows stays empty. Rows of another protocol (PDEBench's rollouts, arms that ORCA quotes) are kept and never shown.
+`our_task` and `our_metric` say what a line is called here: a task, and how the names of the metric begin (chunked variants
+carry a suffix); empty where it is none of ours.
 """
 
 from __future__ import annotations
@@ -15,45 +17,13 @@ from pathlib import Path
 
 from bench.records.record import Record
 from bench.report.document.table import Column, Entry, Table, decimals
-from bench.report.frame import Catalogue, Panel
+from bench.report.frame import Catalogue, Panel, ordered
 from bench.report.tables.entries import score_entry
 from bench.report.tables.scores import SELECTIONS
 
 CSV = Path(__file__).with_name("published.csv")
 PROTOCOLS = {"nas_bench_360": ("NAS-Bench-360", "orca"), "pdebench": ("PDEBench", "orca-single-frame")}
 """Suite -> its name in published.csv, and the protocol there that the harness calls `paper`."""
-TASKS = {
-    ("NAS-Bench-360", "CIFAR-100"): "cifar100",
-    ("NAS-Bench-360", "Spherical"): "spherical",
-    ("NAS-Bench-360", "Darcy"): "darcy_nb360",
-    ("NAS-Bench-360", "PSICOV"): "psicov",
-    ("NAS-Bench-360", "Cosmic"): "cosmic",
-    ("NAS-Bench-360", "NinaPro"): "ninapro",
-    ("NAS-Bench-360", "FSD50K"): "fsd50k",
-    ("NAS-Bench-360", "ECG"): "ecg",
-    ("NAS-Bench-360", "Satellite"): "satellite",
-    ("NAS-Bench-360", "DeepSEA"): "deepsea",
-    ("PDEBench", "Advection"): "advection",
-    ("PDEBench", "Burgers"): "burgers",
-    ("PDEBench", "Diffusion-Reaction 1D"): "diffusion_reaction_1d",
-    ("PDEBench", "Diffusion-Sorption"): "diffusion_sorption",
-    ("PDEBench", "Navier-Stokes/CFD 1D"): "cfd_1d",
-    ("PDEBench", "Darcy"): "darcy_pdebench",
-    ("PDEBench", "Shallow-Water"): "shallow_water",
-    ("PDEBench", "Diffusion-Reaction 2D"): "diffusion_reaction_2d",
-}
-"""(suite, task) in published.csv -> task here."""
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "0-1 error %": ("error",),
-    "relative L2": ("relative_l2",),
-    "nRMSE": ("nrmse",),
-    "MAE_8": ("mae8_paper",),
-    "1-AUROC (thresholded)": ("balanced_error_paper",),
-    "1-AUROC": ("one_minus_auroc_chunks",),
-    "1-mAP": ("one_minus_map",),
-    "1-F1": ("f1_error_windows_chunks",),
-}
-"""Metric in published.csv -> how the names of the same metric begin here (chunked variants carry a suffix)."""
 
 
 def numbers() -> list[dict[str, str]]:
@@ -68,9 +38,7 @@ def comparable(panel: Panel) -> bool:
     return as_published and panel.suite in PROTOCOLS
 
 
-def published_table(
-    panel: Panel, catalogue: Catalogue, lines: Sequence[Mapping[str, str]] | None = None
-) -> Table | None:
+def published_table(panel: Panel, catalogue: Catalogue) -> Table | None:
     """Published numbers of the panel's suite and protocol above this store's; None where the panel is not comparable.
 
     Results here appear only with the task's published backbone and metric, on data whose numbers and shapes are the
@@ -79,13 +47,11 @@ def published_table(
     if not comparable(panel):
         return None
     suite, protocol = PROTOCOLS[panel.suite]
-    given = numbers() if lines is None else lines
-    chosen = [x for x in given if (x["suite"], x["protocol"]) == (suite, protocol)]
+    chosen = [x for x in numbers() if (x["suite"], x["protocol"]) == (suite, protocol)]
     by_task: dict[str, list[Mapping[str, str]]] = {}
     for line in chosen:
-        by_task.setdefault(TASKS[line["suite"], line["task"]], []).append(line)
-    order = list(catalogue.suites.get(panel.suite, panel.tasks))
-    tasks = sorted(by_task, key=lambda t: (order.index(t) if t in order else len(order), t))
+        by_task.setdefault(line["our_task"], []).append(line)
+    tasks = ordered(by_task, catalogue.suites.get(panel.suite, panel.tasks))
     sources = list(dict.fromkeys(line["source"] for line in chosen))
     rows = [*_published(tasks, by_task, sources), *_here(panel, catalogue, tasks, by_task)]
     columns = tuple(Column(task, by_task[task][0]["metric"], False) for task in tasks)
@@ -158,8 +124,8 @@ def _here(
             mine = panel.of(row, task)
             mine = mine[mine["backbone"] == catalogue.backbones.get(task, "")]
             mine = mine[mine["record"].map(_as_published).astype(bool)]
-            names = METRICS.get(by_task[task][0]["metric"], ())
-            if mine.empty or not str(mine["metric"].iloc[0]).startswith(names):
+            metric = by_task[task][0]["our_metric"]
+            if mine.empty or not metric or not str(mine["metric"].iloc[0]).startswith(metric):
                 entries.append(Entry("", records=tuple(mine["id"])))
                 continue
             places = decimals([score_entry(mine, column, None).value])
