@@ -19,14 +19,15 @@ from bench.records import comparable
 from bench.records.record import RECORD, Record
 from bench.words import printable
 
-NAMES = ("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status")
-METRIC = ("metric", "unit", "higher_is_better", "beats_trivial")
 SCORES = ("score", "score_last", "score_best_val", "score_best_test")
 COSTS = (
     *("seconds_data", "seconds_stage1", "seconds_stage2", "seconds_eval", "seconds_total"),
     *("peak_memory_host", "peak_memory_device"),
 )
-KEPT = (*NAMES, *METRIC, *SCORES, *COSTS, "device", "weights")
+KEPT = (
+    *("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "status"),
+    *("metric", "unit", "higher_is_better", *SCORES, *COSTS, "device", "weights"),
+)
 READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "retries", "sidecars"})
 """Keys of a record that reports read."""
 GROUP = ["profile", "protocol", "origin"]
@@ -135,11 +136,10 @@ class Panel:
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One line per record: the keys in `KEPT`, `trivial` (score), `trivial_name`, `fingerprint`, and `record` whole."""
+    """One line per record: the keys in `KEPT`, `trivial` (score), `trivial_name`, and `record` whole."""
     columns: dict[str, list[Any]] = {key: [record[key] for record in records] for key in KEPT}
     columns["trivial"] = [record["trivial"].get("score") for record in records]
     columns["trivial_name"] = [record["trivial"].get("name") for record in records]
-    columns["fingerprint"] = [record["data"].get("fingerprint") for record in records]
     frame = pd.DataFrame(columns | {"record": list(records)})
     for column in (*SCORES, *COSTS, "trivial"):
         frame[column] = pd.to_numeric(frame[column])

@@ -39,7 +39,7 @@ def _points(
     return pd.DataFrame(out, columns=[*CELL, *columns])
 
 
-def probe_points(panel: Panel) -> pd.DataFrame:
+def probe(panel: Panel) -> pd.DataFrame:
     """Probe error [%] by epoch with its interval over test samples, and the pretrained body's error."""
 
     def lines(result: Mapping[str, Any]) -> Iterator[list[Any]]:
@@ -49,26 +49,26 @@ def probe_points(panel: Panel) -> pd.DataFrame:
     return _points(panel, "probe", ["source", "epoch", "error", "low", "high", "pretrained_error"], lines)
 
 
-def last_probe_points(panel: Panel) -> pd.DataFrame:
+def last_probe(panel: Panel) -> pd.DataFrame:
     """The probe of each cell after its last epoch."""
-    probes = probe_points(panel)
+    probes = probe(panel)
     return probes[probes["epoch"] == probes.groupby("record")["epoch"].transform("max")].reset_index(drop=True)
 
 
-def drop_points(panel: Panel) -> pd.DataFrame:
+def drop(panel: Panel) -> pd.DataFrame:
     """`drop` (probe error after the last epoch minus the pretrained body's) and D (`unnormalised`) of each cell."""
-    data = last_probe_points(panel).merge(discrepancy_points(panel)[["record", "unnormalised"]], on="record")
+    data = last_probe(panel).merge(discrepancy(panel)[["record", "unnormalised"]], on="record")
     return data.assign(drop=data["error"] - data["pretrained_error"])
 
 
-def probe_score_points(panel: Panel) -> pd.DataFrame:
+def probe_and_score(panel: Panel) -> pd.DataFrame:
     """The probe after the last epoch and the target score of each cell; empty with fewer than two of them."""
     scores = panel.cells[["id", "score"]].rename(columns={"id": "record"}).dropna()
-    data = last_probe_points(panel).merge(scores, on="record")
+    data = last_probe(panel).merge(scores, on="record")
     return data if len(data) > 1 else data.iloc[:0]
 
 
-def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
+def tsne(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
     """Coordinates (without unit) by sample: of the fine-tuned body of each cell, and of its pretrained one."""
     parts = []
     for cell, record, result in found(panel, "tsne"):
@@ -86,18 +86,18 @@ def tsne_points(panel: Panel, arrays_of: ArraysOf) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def movement_points(panel: Panel) -> pd.DataFrame:
+def movement(panel: Panel) -> pd.DataFrame:
     """Relative weight movement (no unit) of each block of each cell's body, in the order of the blocks; `all` is last."""
     return _points(panel, "similarity", ["block", "movement"], lambda result: result.get("movement", {}).items())
 
 
-def similarity_points(panel: Panel) -> pd.DataFrame:
+def similarity(panel: Panel) -> pd.DataFrame:
     """Of each cell the last `cka` with the pretrained body's features and the `movement` of the whole body; no units."""
     columns = ["cka", "movement"]
     return _points(panel, "similarity", columns, lambda r: [(r["cka"]["value"][-1], r.get("movement", {}).get("all"))])
 
 
-def discrepancy_points(panel: Panel) -> pd.DataFrame:
+def discrepancy(panel: Panel) -> pd.DataFrame:
     """D of each cell in its variants, and what chance gives; all without unit, 0 to 1."""
     keys = ["unnormalised", "renormalised", "matched_only", "chance"]
     return _points(
@@ -105,7 +105,7 @@ def discrepancy_points(panel: Panel) -> pd.DataFrame:
     )
 
 
-def curve_points(panel: Panel, curves_of: CurvesOf) -> pd.DataFrame:
+def curves(panel: Panel, curves_of: CurvesOf) -> pd.DataFrame:
     """Every point of every curve: task, row, seed, epoch, split, score, record."""
     columns: dict[str, list[Any]] = {n: [] for n in ("task", "row", "seed", "epoch", "split", "score", "record")}
     # Millions of points, so columns grow and no line is ever an object of its own.

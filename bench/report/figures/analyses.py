@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -12,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from bench.report import points
 from bench.report.evidence import ArraysOf
-from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, WIDTH, Drawing, grid, legend_below, looks
+from bench.report.figures import pictures
+from bench.report.figures.drawing import COLOURS, INK, MARKERS, MUTED, PAPER, Drawing, drawing_of, looks, title_of
 from bench.report.frame import Panel
-from bench.report.points import discrepancy_points, movement_points, probe_points, tsne_points
 from bench.words import printable
 
 CLASS_COLOURS = tuple(COLOURS.values())
@@ -25,60 +25,47 @@ PER_CLASS = 40
 
 def analysis_figures(panel: Panel, arrays_of: ArraysOf) -> list[Drawing]:
     """Every figure that the analyses in this panel allow."""
-    probes, distances = probe_points(panel), discrepancy_points(panel)
-    made = [_probe(panel, probes), *_tsne(panel, tsne_points(panel, arrays_of)), _discrepancy(panel, distances)]
-    made += [_drop(panel, probes, distances), _score(panel, probes), _movement(panel, movement_points(panel))]
+    made = [_probe(panel), *_tsne(panel, points.tsne(panel, arrays_of)), _discrepancy(panel)]
+    made += [_drop(panel), _score(panel), _movement(panel)]
     return [drawing for drawing in made if drawing is not None]
 
 
-def _title(what: str, panel: Panel) -> str:
-    return f"{what}, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin})"
-
-
-def _probe(panel: Panel, data: pd.DataFrame) -> Drawing | None:
-    if data.empty:
-        return None
+def _probe(panel: Panel) -> Drawing | None:
     caption = (
         "Error of a linear probe on source data the body never saw, by epoch of fine-tuning on each target task; mean "
         "over seeds with the lowest and highest seed as bars (one seed: the 95 % interval over test samples). Dashed: "
         "the untouched pretrained body. Lower means that more source knowledge was kept."
     )
-    title = _title("Linear probe", panel)
-    return Drawing(f"probe_{panel.name}", title, caption, data, lambda: _draw_probe(panel, data))
+    return drawing_of(panel, "probe", title_of("Linear probe", panel), caption, points.probe(panel), _draw_probe)
 
 
 def _draw_probe(panel: Panel, data: pd.DataFrame) -> Figure:
-    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
-    figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
-    rows = [r for r in panel.rows if (data["row"] == r).any()]
-    for axis, task in zip(axes, tasks, strict=True):
-        here = data[data["task"] == task]
-        epochs = sorted(here["epoch"].unique())
+    figure, parts = pictures.per_task(panel, data)
+    rows = pictures.in_order(panel.rows, data["row"])
+    for axis, task, here in parts:
         axis.axhline(here["pretrained_error"].mean(), color=INK, ls=(0, (6, 3)), lw=1.1, label="pretrained body")
         for k, row in enumerate(rows):
             mine = here[here["row"] == row]
             if mine.empty:
                 continue
             by_epoch = mine.groupby("epoch")
-            mean = by_epoch["error"].mean()
-            single = mine["seed"].nunique() == 1
-            low = by_epoch["low" if single else "error"].min()
-            high = by_epoch["high" if single else "error"].max()
+            mean, low, high = pictures.spread(by_epoch["error"])
+            if mine["seed"].nunique() == 1:
+                low, high = by_epoch["low"].min(), by_epoch["high"].max()
             # Methods stand side by side, so that bars stay apart.
-            x = mean.index + 0.012 * epochs[-1] * (k - (len(rows) - 1) / 2)
-            style = looks(panel)[row].line2d
+            x = mean.index + 0.012 * here["epoch"].max() * (k - (len(rows) - 1) / 2)
             axis.errorbar(
-                x, mean, yerr=[(mean - low).clip(0), (high - mean).clip(0)], label=row, elinewidth=0.8, **style
+                x, mean, yerr=pictures.bars(mean, low, high), label=row, elinewidth=0.8, **looks(panel)[row].line2d
             )
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="epoch of stage 2")
         on = f"\non {here['source'].iloc[0]}" if here["source"].iloc[0] else ""
         axis.set_ylabel(f"probe error [%] ↓{on}")
-    legend_below(figure, axes)
+    pictures.legend_below(figure)
     return figure
 
 
-def _tsne(panel: Panel, data: pd.DataFrame) -> list[Drawing]:
+def _tsne(panel: Panel, data: pd.DataFrame) -> list[Drawing | None]:
     """One figure per backbone: the pretrained body beside one panel per task, a line of panels per method."""
     out = []
     for backbone in sorted(data["backbone"].unique()):
@@ -90,68 +77,64 @@ def _tsne(panel: Panel, data: pd.DataFrame) -> list[Drawing]:
             "same body after fine-tuning on each task; same samples, classes and seed in every panel, at most "
             f"{PER_CLASS} points of each class drawn. Lowest seed of each cell."
         )
-        name, title = f"tsne_{backbone}_{panel.name}", _title(f"t-SNE of source features, {backbone}", panel)
-        out.append(Drawing(name, title, caption, shown, partial(_draw_tsne, panel, shown)))
+        title = title_of(f"t-SNE of source features, {backbone}", panel)
+        out.append(drawing_of(panel, f"tsne_{backbone}", title, caption, shown, _draw_tsne))
     return out
 
 
 def _draw_tsne(panel: Panel, data: pd.DataFrame) -> Figure:
-    rows = [r for r in panel.rows if (data["row"] == r).any()]
-    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
+    rows, tasks = pictures.in_order(panel.rows, data["row"]), pictures.in_order(panel.tasks, data["task"])
     classes = sorted(data["class"].unique())
-    figure = Figure(figsize=(min(WIDTH, 2.3 * (len(tasks) + 1)), 1.9 * len(rows) + 0.5), layout="constrained")
+    figure = Figure(figsize=(min(pictures.WIDTH, 2.3 * (len(tasks) + 1)), 1.9 * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), len(tasks) + 1, squeeze=False)
     for i, row in enumerate(rows):
         mine = data[data["row"] == row]
         panels = [("pretrained", mine[(mine["body"] == "pretrained") & (mine["task"] == mine["task"].iloc[0])])]
         panels += [(task, mine[(mine["body"] == "last") & (mine["task"] == task)]) for task in tasks]
-        for axis, (title, points) in zip(axes[i], panels, strict=True):
+        for axis, (title, here) in zip(axes[i], panels, strict=True):
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
             axis.spines[["top", "right"]].set_visible(True)
             for c, name in enumerate(classes):
-                chosen = points[points["class"] == name]
+                chosen = here[here["class"] == name]
                 colour = CLASS_COLOURS[c % len(CLASS_COLOURS)]
                 marker = MARKERS[(c + c // len(MARKERS)) % len(MARKERS)]
                 axis.plot(chosen["x"], chosen["y"], ls="", marker=marker, ms=2.6, mew=0, color=colour, label=name)
-            if points.empty:
+            if here.empty:
                 axis.text(0.5, 0.5, "not run", ha="center", va="center", transform=axis.transAxes, color=MUTED)
             if i == 0:
                 axis.set_title(title)
         axes[i][0].set_ylabel(row)
-    legend_below(figure, axes.ravel().tolist(), columns=min(len(classes), 6))
+    pictures.legend_below(figure, columns=min(len(classes), 6))
     for handle in figure.legends[0].get_lines() if figure.legends else ():
         handle.set_markersize(6)
     return figure
 
 
-def _discrepancy(panel: Panel, data: pd.DataFrame) -> Drawing | None:
-    if data.empty:
-        return None
+def _discrepancy(panel: Panel) -> Drawing | None:
     caption = (
         "Modality semantic knowledge discrepancy D between source and target (without renormalisation, 0 to 1), mean "
         "over seeds with the lowest and highest seed as bars; the dash above is D with shuffled target labels."
     )
-    title = _title("Modality semantic knowledge discrepancy", panel)
-    return Drawing(f"discrepancy_{panel.name}", title, caption, data, lambda: _draw_discrepancy(panel, data))
+    title = title_of("Modality semantic knowledge discrepancy", panel)
+    return drawing_of(panel, "discrepancy", title, caption, points.discrepancy(panel), _draw_discrepancy)
 
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---")
 
 
 def _draw_discrepancy(panel: Panel, data: pd.DataFrame) -> Figure:
-    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
-    rows = [r for r in panel.rows if (data["row"] == r).any()]
+    rows, tasks = pictures.in_order(panel.rows, data["row"]), pictures.in_order(panel.tasks, data["task"])
     width = 0.8 / len(rows)
     need = 1.6 + 0.35 * len(tasks) * (len(rows) + 1)
-    figure = Figure(figsize=(max(4.5, min(WIDTH, need)), 2.9), layout="constrained")
+    figure = Figure(figsize=(max(4.5, min(pictures.WIDTH, need)), 2.9), layout="constrained")
     axis = figure.add_subplot()
     for k, row in enumerate(rows):
         for t, task in enumerate(tasks):
             here = data[(data["row"] == row) & (data["task"] == task)]
             if here.empty:
                 continue
-            mean, low, high = (getattr(here["unnormalised"], f)() for f in ("mean", "min", "max"))
+            mean, low, high = pictures.spread(here["unnormalised"])
             x = t + (k - (len(rows) - 1) / 2) * width
             colour, hatch = looks(panel)[row].colour, HATCHES[k % len(HATCHES)]
             axis.bar(x, mean, width * 0.92, label=row, lw=0, color=colour, hatch=hatch, edgecolor=PAPER)
@@ -161,71 +144,80 @@ def _draw_discrepancy(panel: Panel, data: pd.DataFrame) -> Figure:
     axis.set_xticks(range(len(tasks)), tasks, rotation=20 if len(tasks) > 5 else 0)
     axis.set(ylabel="discrepancy D (no unit)", ylim=(0, 1), xlim=(-0.6, len(tasks) - 0.4))
     axis.grid(axis="x", visible=False)
-    legend_below(figure, [axis])
+    pictures.legend_below(figure)
     return figure
 
 
-def _drop(panel: Panel, probes: pd.DataFrame, distances: pd.DataFrame) -> Drawing | None:
+def _drop(panel: Panel) -> Drawing | None:
     """Probe drop (error after the last epoch minus the pretrained body's) against D, cell by cell."""
-    if probes.empty or distances.empty:
-        return None
-    last = _last(probes)
-    data = last.merge(distances[["record", "unnormalised"]], on="record")
-    if data.empty:
-        return None
-    data["drop"] = data["error"] - data["pretrained_error"]
+    data = points.drop(panel)
     caption = (
         "Each point is a cell: discrepancy D against the source knowledge lost, the probe error after the last epoch "
         f"minus that of the pretrained body. {_correlation(data['unnormalised'], data['drop'])} Points of one task "
         "are not independent."
     )
-    title = _title("Source knowledge lost against discrepancy", panel)
-    axes = ("discrepancy D (no unit)", "probe error gained [%-points]")
-    name = f"drop_{panel.name}"
-    draw = partial(_scatter, panel, data, ("unnormalised", "drop"), axes, "backbone")
-    return Drawing(name, title, caption, data, draw)
+    title = title_of("Source knowledge lost against discrepancy", panel)
+    return drawing_of(panel, "drop", title, caption, data, _draw_drop)
 
 
-def _score(panel: Panel, probes: pd.DataFrame) -> Drawing | None:
+def _draw_drop(panel: Panel, data: pd.DataFrame) -> Figure:
+    """One picture per backbone; task names stand at the mean of their points."""
+    names = int(data.groupby("backbone")["task"].nunique().max())  # each may need a line of its own
+    figure, parts = pictures.side_by_side(
+        data, "backbone", sorted(data["backbone"].unique()), 2.6 + 0.125 * max(0, names - 3)
+    )
+    for axis, backbone, here in parts:
+        _scatter(axis, panel, here, "unnormalised", "drop")
+        axis.axhline(0, color=INK, lw=0.8, ls=(0, (6, 3)))
+        axis.set(title=backbone, xlabel="discrepancy D (no unit)", ylabel="probe error gained [%-points]")
+        axis.margins(0.12, 0.2)
+        _name_groups(axis, here.groupby("task"), "unnormalised", "drop", figure.get_figwidth() / min(3, len(parts)))
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    pictures.legend_below(figure)
+    return figure
+
+
+def _score(panel: Panel) -> Drawing | None:
     """Target score against probe error after the last epoch, cell by cell, one picture per task."""
-    scores = panel.cells[["id", "score"]].rename(columns={"id": "record"}).dropna()
-    data = _last(probes).merge(scores, on="record") if len(probes) else probes
-    if len(data) < 2:
-        return None
     caption = (
         "Each point is a cell: the source knowledge left after fine-tuning (probe error) against the target score. "
         "Within a task, points towards the lower left (upper left where higher is better) keep more and do better."
     )
-    title = _title("Target score against source knowledge", panel)
-    axes = ("probe error [%] ↓", "")
-    name = f"score_probe_{panel.name}"
-    return Drawing(name, title, caption, data, partial(_scatter, panel, data, ("error", "score"), axes, "task"))
+    title = title_of("Target score against source knowledge", panel)
+    return drawing_of(panel, "score_probe", title, caption, points.probe_and_score(panel), _draw_score)
 
 
-def _movement(panel: Panel, data: pd.DataFrame) -> Drawing | None:
-    if data.empty:
-        return None
+def _draw_score(panel: Panel, data: pd.DataFrame) -> Figure:
+    figure, parts = pictures.per_task(panel, data, 2.6)
+    for axis, task, here in parts:
+        _scatter(axis, panel, here, "error", "score")
+        axis.set(title=task, xlabel="probe error [%] ↓", ylabel=pictures.score_label(panel, task))
+        axis.margins(0.12, 0.2)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    pictures.legend_below(figure)
+    return figure
+
+
+def _movement(panel: Panel) -> Drawing | None:
     caption = (
         "How far fine-tuning has moved the weights of each block of the body, ‖θ − θ₀‖ / ‖θ₀‖, from the input on the left "
         "to the output on the right: mean over seeds, with the lowest and highest seed as a band. The point "
         "apart is the whole body."
     )
-    title = _title("Weight movement by block", panel)
-    return Drawing(f"movement_{panel.name}", title, caption, data, lambda: _draw_movement(panel, data))
+    title = title_of("Weight movement by block", panel)
+    return drawing_of(panel, "movement", title, caption, points.movement(panel), _draw_movement)
 
 
 def _draw_movement(panel: Panel, data: pd.DataFrame) -> Figure:
-    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
-    figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3, height=2.7)
-    for axis, task in zip(axes, tasks, strict=True):
-        here = data[data["task"] == task]
+    figure, parts = pictures.per_task(panel, data, 2.7)
+    for axis, task, here in parts:
         blocks = list(dict.fromkeys(here["block"]))
         end = len(blocks) - ("all" in blocks)
         for row in panel.rows:
             values = here[here["row"] == row].groupby("block")["movement"]
             if not len(values):
                 continue
-            mean, low, high = (getattr(values, f)().reindex(blocks) for f in ("mean", "min", "max"))
+            mean, low, high = (found.reindex(blocks) for found in pictures.spread(values))
             style = looks(panel)[row]
             axis.plot(range(end), mean[:end], label=row, **style.line2d)
             axis.plot(range(end, len(blocks)), mean[end:], **{**style.line2d, "ls": ""})
@@ -237,7 +229,7 @@ def _draw_movement(panel: Panel, data: pd.DataFrame) -> Figure:
         axis.set_xticks(range(len(blocks)), names, rotation=90, fontsize=8)
         axis.set(title=f"{task}\n({here['backbone'].iloc[0]})", xlabel="block", ylabel="weight movement\n(no unit)")
         axis.set_ylim(bottom=0)
-    legend_below(figure, axes)
+    pictures.legend_below(figure)
     return figure
 
 
@@ -247,11 +239,6 @@ def _short(block: str) -> str:
     return printable(".".join(parts).replace("downsample", "down"))
 
 
-def _last(probes: pd.DataFrame) -> pd.DataFrame:
-    """The probe of each cell at its last epoch."""
-    return probes[probes["epoch"] == probes.groupby("record")["epoch"].transform("max")].copy()
-
-
 def _correlation(x: pd.Series, y: pd.Series) -> str:
     if len(x) < 4 or x.nunique() < 2 or y.nunique() < 2:
         return f"{len(x)} points are too few for a correlation."
@@ -259,31 +246,11 @@ def _correlation(x: pd.Series, y: pd.Series) -> str:
     return f"Spearman's rank correlation is {rho:.2f} over {len(x)} points."
 
 
-def _scatter(panel: Panel, data: pd.DataFrame, xy: tuple[str, str], labels: tuple[str, str], by: str) -> Figure:
-    """Cells as points, one picture for each value of `by`; task names stand at the mean of their points."""
-    x, y = xy
-    order: Sequence[str] = panel.tasks if by == "task" else sorted(data[by].unique())
-    values = [v for v in order if (data[by] == v).any()]
-    names = 0 if by == "task" else int(data.groupby(by)["task"].nunique().max())  # each may need a line of its own
-    figure, axes = grid(len(values), 2 if len(values) in (2, 4) else 3, height=2.6 + 0.125 * max(0, names - 3))
-    for axis, value in zip(axes, values, strict=True):
-        here = data[data[by] == value]
-        for row in panel.rows:
-            mine = here[here["row"] == row]
-            if len(mine):
-                axis.plot(mine[x], mine[y], label=row, **{**looks(panel)[row].line2d, "ls": ""})
-        if by != "task":
-            axis.axhline(0, color=INK, lw=0.8, ls=(0, (6, 3)))
-        metric = panel.metric_of(value) if by == "task" else None
-        unit = "" if metric is None or metric[1] in ("", "1") else f" [{metric[1]}]"
-        ylabel = labels[1] if metric is None else f"{metric[0]}{unit} {'↑' if metric[2] else '↓'}"
-        axis.set(title=value, xlabel=labels[0], ylabel=ylabel)
-        axis.margins(0.12, 0.2)
-        if by != "task":
-            _name_groups(axis, here.groupby("task"), x, y, figure.get_figwidth() / min(3, len(axes)))
-        axis.xaxis.set_major_locator(MaxNLocator(5))
-    legend_below(figure, axes)
-    return figure
+def _scatter(axis: Axes, panel: Panel, here: pd.DataFrame, x: str, y: str) -> None:
+    """Cells as points, in the look of their row."""
+    for row in pictures.in_order(panel.rows, here["row"]):
+        mine = here[here["row"] == row]
+        axis.plot(mine[x], mine[y], label=row, **{**looks(panel)[row].line2d, "ls": ""})
 
 
 def _name_groups(axis: Axes, groups: Iterable[tuple[Any, pd.DataFrame]], x: str, y: str, inches: float) -> None:
@@ -294,8 +261,8 @@ def _name_groups(axis: Axes, groups: Iterable[tuple[Any, pd.DataFrame]], x: str,
         60 / (axis.dataLim.height or 1.0),
     )  # points to a unit
     placed: list[tuple[float, float, float]] = []
-    for name, points in sorted(groups, key=lambda group: (group[1][y].max(), str(group[0]))):
-        middle, level = float(points[x].mean()), float(points[y].max())
+    for name, group in sorted(groups, key=lambda named: (named[1][y].max(), str(named[0]))):
+        middle, level = float(group[x].mean()), float(group[y].max())
         half, lift = letter * len(str(name)) / 2, 0.0
         while any(abs(middle * across - c) < half + h and abs(level * up + lift - v) < line for c, v, h in placed):
             lift += line

@@ -6,43 +6,35 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from bench.report import points
 from bench.report.evidence import CurvesOf
-from bench.report.figures.drawing import MUTED, Drawing, grid, legend_below, looks
+from bench.report.figures import pictures
+from bench.report.figures.drawing import MUTED, Drawing, drawing_of, looks, title_of
 from bench.report.frame import Panel
-from bench.report.points import SPLITS, curve_points
 
 
 def learning_curves(panel: Panel, curves_of: CurvesOf) -> Drawing | None:
     """Validation score by epoch (test score under the paper protocol, which has no validation); None without curves."""
-    data = curve_points(panel, curves_of)
+    data = points.curves(panel, curves_of)
     split = "val" if (data["split"] == "val").any() else "test"
     data = data[data["split"] == split].reset_index(drop=True)
-    if data.empty:
-        return None
-    where = SPLITS[split]
     caption = (
-        f"Score on the {where} split after each epoch of stage 2: mean over seeds, and as a band the range from "
+        f"Score on the {points.SPLITS[split]} split after each epoch of stage 2: mean over seeds, and as a band the range from "
         "the lowest to the highest seed. The dotted line is the trivial predictor's score on the test split."
     )
-    title = f"Learning curves, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin})"
-    return Drawing(f"curves_{panel.name}", title, caption, data, lambda: _draw(panel, data, where))
+    return drawing_of(panel, "curves", title_of("Learning curves", panel), caption, data, _draw)
 
 
-def _draw(panel: Panel, data: pd.DataFrame, where: str) -> Figure:
-    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
-    figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
-    for axis, task in zip(axes, tasks, strict=True):
-        metric, unit, higher = panel.metric_of(task)
-        here = data[data["task"] == task]
-        for row in panel.rows:
-            by_epoch = here[here["row"] == row].groupby("epoch")["score"]
-            if not len(by_epoch):
-                continue
-            mean, low, high = by_epoch.mean(), by_epoch.min(), by_epoch.max()
+def _draw(panel: Panel, data: pd.DataFrame) -> Figure:
+    figure, parts = pictures.per_task(panel, data)
+    for axis, task, here in parts:
+        for row in pictures.in_order(panel.rows, here["row"]):
+            mine = here[here["row"] == row]
+            mean, low, high = pictures.spread(mine.groupby("epoch")["score"])
             style = looks(panel)[row]
             every = max(1, len(mean) // 6)
             axis.plot(mean.index, mean, markevery=every, label=row, **style.line2d)
-            if here[here["row"] == row]["seed"].nunique() > 1:
+            if mine["seed"].nunique() > 1:
                 axis.fill_between(mean.index, low, high, color=style.colour, alpha=0.15, lw=0)
         trivial = panel.of(task=task)["trivial"].mean()
         values = [*here["score"], trivial] if pd.notna(trivial) else list(here["score"])
@@ -58,6 +50,6 @@ def _draw(panel: Panel, data: pd.DataFrame, where: str) -> Figure:
         axis.set_title(task)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_xlabel("epoch of stage 2")
-        axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}\non {where}")
-    legend_below(figure, axes)
+        axis.set_ylabel(f"{pictures.score_label(panel, task)}\non {points.SPLITS[here['split'].iloc[0]]}")
+    pictures.legend_below(figure)
     return figure

@@ -5,17 +5,15 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import io
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -70,8 +68,6 @@ STYLE: Any = {
 }
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """What no XML file may hold, and a record's text may."""
-WIDTH = 8.0
-"""Inches: as wide as a page of markdown shows without shrinking."""
 
 
 @dataclass(frozen=True)
@@ -165,32 +161,13 @@ def inline(svg: str, name: str, title: str) -> str:
     return body.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
-def grid(count: int, columns: int, height: float = 2.4, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` axes in rows of at most `columns`."""
-    columns = max(1, min(columns, count))
-    rows = math.ceil(count / columns)
-    width = WIDTH if columns > 1 else WIDTH * 0.62
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
-    for extra in axes[count:]:
-        extra.remove()
-    return figure, axes[:count]
+def drawing_of(
+    panel: Panel, kind: str, title: str, caption: str, data: pd.DataFrame, draw: Callable[[Panel, pd.DataFrame], Figure]
+) -> Drawing | None:
+    """The figure of some points of a panel; None without points."""
+    return None if data.empty else Drawing(f"{kind}_{panel.name}", title, caption, data, lambda: draw(panel, data))
 
 
-def legend_below(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
-    """One legend for all axes, below them, in at most `columns` columns that fit the figure's width.
-
-    The figure grows by the lines of the legend beyond two, so that long names do not take the room of the axes.
-    """
-    found: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if not found:
-        return
-    # Inches: about 0.065 for a letter, and 0.75 for the sample of the line with its gaps.
-    widest = 0.75 + 0.065 * max(map(len, found))
-    columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
-    lines = math.ceil(len(found) / columns)
-    figure.set_figheight(figure.get_figheight() + 0.19 * max(0, lines - 2))
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, handlelength=3.2)
+def title_of(what: str, panel: Panel) -> str:
+    """`Linear probe, suite quick (quick, strict, generated)`."""
+    return f"{what}, suite {panel.suite} ({panel.profile}, {panel.protocol}, {panel.origin})"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from bench.report.figures.drawing import INK, WIDTH, Drawing, Look, looks
+from bench.report import points
+from bench.report.figures import pictures
+from bench.report.figures.drawing import INK, Drawing, looks
 from bench.report.frame import Panel
-from bench.report.points import Matrix, matrix
 from bench.report.statistics import Friedman, friedman, performance_profile, performance_ratios
 
 MIN_TASKS_FOR_PROFILE = 3
@@ -20,7 +19,7 @@ MIN_TASKS_FOR_PROFILE = 3
 
 def ranking_figures(panel: Panel) -> list[Drawing]:
     """The figures that this number of tasks and methods allows, possibly none."""
-    m = matrix(panel)
+    m = points.matrix(panel)
     if len(m.rows) < 2 or not m.tasks:
         return []
     out = []
@@ -31,7 +30,7 @@ def ranking_figures(panel: Panel) -> list[Drawing]:
     return out
 
 
-def _records(panel: Panel, m: Matrix) -> list[str]:
+def _records(panel: Panel, m: points.Matrix) -> list[str]:
     cells = panel.cells[panel.cells["task"].isin(m.tasks)]
     return [" ".join(cells.loc[cells["row"] == row, "id"]) for row in m.rows]
 
@@ -43,7 +42,7 @@ def cliques(average: np.ndarray, distance: float) -> list[tuple[int, int]]:
     return [r for i, r in enumerate(runs) if r[1] > r[0] and (i == 0 or runs[i - 1][1] < r[1])]
 
 
-def _critical_difference(panel: Panel, m: Matrix, found: Friedman) -> Drawing:
+def _critical_difference(panel: Panel, m: points.Matrix, found: Friedman) -> Drawing:
     data = pd.DataFrame({"row": m.rows, "average_rank": found.average_ranks, "records": _records(panel, m)})
     data["critical_difference"], data["tasks"], data["friedman_p"] = found.critical_difference, found.n, found.p
     caption = (
@@ -52,18 +51,17 @@ def _critical_difference(panel: Panel, m: Matrix, found: Friedman) -> Drawing:
         "not tell them apart."
     )
     title = f"Critical difference, suite {panel.suite}"
-    return Drawing(
-        f"critical_difference_{panel.name}", title, caption, data, lambda: _draw_difference(m.rows, found, looks(panel))
-    )
+    return Drawing(f"critical_difference_{panel.name}", title, caption, data, lambda: _draw_difference(panel, found))
 
 
-def _draw_difference(rows: tuple[str, ...], found: Friedman, styles: Mapping[str, Look]) -> Figure:
+def _draw_difference(panel: Panel, found: Friedman) -> Figure:
+    rows, styles = panel.rows, looks(panel)
     average = np.asarray(found.average_ranks)
     order = np.argsort(average, kind="stable")
     k, half = len(rows), (len(rows) + 1) // 2
     runs = cliques(average, found.critical_difference)
     depth = 0.6 + 0.28 * len(runs)
-    figure = Figure(figsize=(WIDTH, 0.6 + 0.26 * (half + len(runs))), layout="constrained")
+    figure = Figure(figsize=(pictures.WIDTH, 0.6 + 0.26 * (half + len(runs))), layout="constrained")
     axis = figure.add_subplot()
     axis.set(xlim=(0.2, k + 0.8), ylim=(-(depth + 0.5 * half), 1.0))
     axis.grid(False)
@@ -90,7 +88,7 @@ def _draw_difference(rows: tuple[str, ...], found: Friedman, styles: Mapping[str
     return figure
 
 
-def _profile(panel: Panel, m: Matrix) -> Drawing:
+def _profile(panel: Panel, m: points.Matrix) -> Drawing:
     ratios = performance_ratios(m.scores, m.higher)
     finite = ratios[np.isfinite(ratios)]
     end = max(1.5, 1.1 * finite.max(initial=1.0))
@@ -106,7 +104,7 @@ def _profile(panel: Panel, m: Matrix) -> Drawing:
         "2002); higher is better. At τ = 1 it is the share of tasks won; a failed cell never counts."
     )
     title = f"Performance profile, suite {panel.suite}"
-    return Drawing(f"profile_{panel.name}", title, caption, data, lambda: _draw_profile(m.rows, data, looks(panel)))
+    return Drawing(f"profile_{panel.name}", title, caption, data, lambda: _draw_profile(panel, data))
 
 
 def ticks(end: float, least: float = 0.09) -> list[float]:
@@ -118,12 +116,12 @@ def ticks(end: float, least: float = 0.09) -> list[float]:
     return found
 
 
-def _draw_profile(rows: tuple[str, ...], data: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
-    figure = Figure(figsize=(0.8 * WIDTH, 2.8), layout="constrained")
+def _draw_profile(panel: Panel, data: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(0.8 * pictures.WIDTH, 2.8), layout="constrained")
     axis = figure.add_subplot()
-    for row in rows:
-        here, style = data[data["row"] == row], styles[row]
-        axis.plot(here["tau"], 100 * here["share"], drawstyle="steps-post", label=row, **style.line2d)
+    for row in panel.rows:
+        here = data[data["row"] == row]
+        axis.plot(here["tau"], 100 * here["share"], drawstyle="steps-post", label=row, **looks(panel)[row].line2d)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(lambda tau, _: f"{tau:g}")
     axis.xaxis.set_major_locator(FixedLocator(ticks(float(data["tau"].max()))))

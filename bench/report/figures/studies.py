@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.figures.drawing import INK, MARKERS, MUTED, WIDTH, Drawing, grid, legend_below, looks
+from bench.report.figures import pictures
+from bench.report.figures.drawing import INK, MARKERS, MUTED, Drawing, drawing_of, looks
 from bench.report.frame import Panel
 from bench.report.verdict import CONTRADICTED, NEGLIGIBLE, SUPPORTED, UNDECIDED, Verdict, points
 from bench.studies.study import MEASURES, Rule, Study
@@ -53,7 +55,7 @@ def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
 def _draw_verdicts(data: pd.DataFrame) -> Figure:
     names = ["\n".join(textwrap.wrap(text, 46)) for text in data["rule"][::-1]]
     lines = 1 + max(name.count("\n") for name in names)
-    figure = Figure(figsize=(WIDTH, 0.9 + (0.15 + 0.13 * lines) * len(data)), layout="constrained")
+    figure = Figure(figsize=(pictures.WIDTH, 0.9 + (0.15 + 0.13 * lines) * len(data)), layout="constrained")
     axis = figure.subplots()
     for y, line in enumerate(data[::-1].to_dict("records")):
         colour, marker = LOOKS[line["outcome"]]
@@ -90,53 +92,42 @@ def trend_figure(study: Study, panel: Panel) -> Drawing | None:
         if arm.name in places
         for name, _ in arm.set
     )
-    label = ", ".join(scanned)
-    return Drawing(f"trend_{panel.name}", title, caption, data, lambda: _draw_trend(panel, data, label))
+    return drawing_of(panel, "trend", title, caption, data, partial(_draw_trend, ", ".join(scanned)))
 
 
-def _draw_trend(panel: Panel, data: pd.DataFrame, label: str) -> Figure:
-    tasks = [t for t in panel.tasks if (data["task"] == t).any()]
-    figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
-    for axis, task in zip(axes, tasks, strict=True):
-        metric, unit, higher = panel.metric_of(task)
-        by_place = data[data["task"] == task].groupby("at")["score"]
-        mean, low, high = by_place.mean(), by_place.min(), by_place.max()
+def _draw_trend(label: str, panel: Panel, data: pd.DataFrame) -> Figure:
+    figure, parts = pictures.per_task(panel, data)
+    for axis, task, here in parts:
+        mean, low, high = pictures.spread(here.groupby("at")["score"])
         x = np.arange(len(mean))
-        # The mean of equal numbers may be off by one rounding, and bars must not be negative.
-        bars = [(mean - low).clip(0), (high - mean).clip(0)]
-        axis.errorbar(x, mean, yerr=bars, color=MUTED, elinewidth=0.9, lw=1)
-        for arm, mine in data[data["task"] == task].groupby("arm", sort=False):
+        axis.errorbar(x, mean, yerr=pictures.bars(mean, low, high), color=MUTED, elinewidth=0.9, lw=1)
+        for arm, mine in here.groupby("arm", sort=False):
             place = list(mean.index).index(mine["at"].iloc[0])
             axis.plot(place, mine["score"].mean(), **{**looks(panel)[str(arm)].line2d, "ls": ""})
         axis.set_xticks(x, [f"{value:g}" for value in mean.index])
         axis.set(title=task, xlabel=label)
-        axis.set_ylabel(f"{metric}{'' if unit in ('', '1') else f' [{unit}]'} {'↑' if higher else '↓'}")
+        axis.set_ylabel(pictures.score_label(panel, task))
     return figure
 
 
 def correlation_figure(panel: Panel, verdict: Verdict, table: pd.DataFrame, number: int) -> Drawing | None:
     """The points behind a correlation: of arms, each task a picture, or of tasks; None without points."""
-    data = points(verdict.rule, table)
-    if data.empty:
-        return None
+    rule, data = verdict.rule, points(verdict.rule, table)
     data = data.assign(records=data["records"].map(" ".join))
-    rule = verdict.rule
     within = "means over seeds, one point per task" if rule.unit == "tasks" else "one point per run"
     caption = f"{MEASURES[rule.x]} (x) and {MEASURES[rule.y]} (y), both turned so that lower is better; {within}."
-    return Drawing(f"points_{number}_{panel.name}", rule.says, caption, data, lambda: _draw_points(panel, rule, data))
+    return drawing_of(panel, f"points_{number}", rule.says, caption, data, partial(_draw_points, rule))
 
 
-def _draw_points(panel: Panel, rule: Rule, data: pd.DataFrame) -> Figure:
+def _draw_points(rule: Rule, panel: Panel, data: pd.DataFrame) -> Figure:
     if rule.unit == "tasks":
-        figure, axes = grid(1, 1, height=3.2)
-        groups = [(axes[0], task) for task in panel.tasks]
+        figure = Figure(figsize=(pictures.NARROW, 3.2), layout="constrained")
+        axis = figure.subplots()
+        parts = [(axis, task, data[data["task"] == task]) for task in panel.tasks]
     else:
-        tasks = [t for t in panel.tasks if (data["task"] == t).any()]
-        figure, axes = grid(len(tasks), 2 if len(tasks) in (2, 4) else 3)
-        groups = list(zip(axes, tasks, strict=True))
+        figure, parts = pictures.per_task(panel, data)
     xlabel, ylabel = ("\n".join(textwrap.wrap(f"{MEASURES[name]} ↓", 34)) for name in (rule.x, rule.y))
-    for number, (axis, task) in enumerate(groups):
-        here = data[data["task"] == task]
+    for number, (axis, task, here) in enumerate(parts):
         axis.set(xlabel=xlabel, ylabel=ylabel)
         if rule.unit == "tasks":
             axis.plot(here["x"], here["y"], ls="", label=task, color=INK, marker=MARKERS[number % len(MARKERS)])
@@ -144,5 +135,5 @@ def _draw_points(panel: Panel, rule: Rule, data: pd.DataFrame) -> Figure:
         axis.set_title(task)
         for arm, mine in here.groupby("arm", sort=False):
             axis.plot(mine["x"], mine["y"], label=arm, **{**looks(panel)[str(arm)].line2d, "ls": ""})
-    legend_below(figure, axes)
+    pictures.legend_below(figure)
     return figure

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pandas as pd
 
+from bench.report import points
 from bench.report.document.table import Column, Entry, Table, number
 from bench.report.frame import Panel
-from bench.report.points import discrepancy_points, found, probe_points, similarity_points
 from bench.report.tables.entries import by_task_and_row, mean_entry
 
 
 def probe_table(panel: Panel) -> Table | None:
     """Probe error by task, method and epoch of fine-tuning, beside that of the untouched pretrained body."""
-    points = probe_points(panel)
-    if points.empty:
+    data = points.probe(panel)
+    if data.empty:
         return None
-    epochs = sorted(points["epoch"].unique())
+    epochs = sorted(data["epoch"].unique())
 
     def entries(here: pd.DataFrame) -> Iterator[Entry]:
         before = here.groupby("record", sort=False)["pretrained_error"].first()
@@ -32,24 +32,24 @@ def probe_table(panel: Panel) -> Table | None:
         "kept. One seed: error [95 % Wilson interval over test samples]. Several: mean ± standard deviation over seeds "
         "(n), and the CSV has the t interval.",
     )
-    rows = by_task_and_row(panel, points, entries)
+    rows = by_task_and_row(panel, data, entries)
     return Table(f"probe_{panel.name}", f"Linear probe, suite {panel.suite}", "task: method", columns, rows, notes)
 
 
-def _probe_entry(points: pd.DataFrame) -> Entry:
-    entry = mean_entry(points["error"], 1, points["record"])
+def _probe_entry(here: pd.DataFrame) -> Entry:
+    entry = mean_entry(here["error"], 1, here["record"])
     if entry.n != 1:
         return entry
-    low, high = (float(points[key].iloc[0]) for key in ("low", "high"))
+    low, high = (float(here[key].iloc[0]) for key in ("low", "high"))
     return replace(entry, text=f"{entry.value:.1f} [{low:.1f}, {high:.1f}]", low=low, high=high)
 
 
 def discrepancy_table(panel: Panel) -> Table | None:
     """D per task and method, in both variants of the definition, beside what shuffled labels give."""
-    points = discrepancy_points(panel)
-    if points.empty:
+    data = points.discrepancy(panel)
+    if data.empty:
         return None
-    exact = {c[-1]: r.get("renormalised_exact") for c, _, r in found(panel, "discrepancy")}
+    exact = {c[-1]: r.get("renormalised_exact") for c, _, r in points.found(panel, "discrepancy")}
 
     def entries(here: pd.DataFrame) -> Iterator[Entry]:
         yield from (mean_entry(here[key], 3, here["record"]) for key in ("unnormalised", "renormalised", "chance"))
@@ -68,7 +68,7 @@ def discrepancy_table(panel: Panel) -> Table | None:
         "D is without renormalisation over the chosen source classes, where the optimal assignment is exact; "
         "renormalised is with it. Chance is D with the target labels shuffled.",
     )
-    name, rows = f"discrepancy_{panel.name}", by_task_and_row(panel, points, entries)
+    name, rows = f"discrepancy_{panel.name}", by_task_and_row(panel, data, entries)
     return Table(name, f"Discrepancy, suite {panel.suite}", "task: method", columns, rows, notes)
 
 
@@ -77,7 +77,7 @@ def pairing_table(panel: Panel) -> Table | None:
     pairs: dict[tuple[str, str], dict[str, Entry]] = {}
     used: list[str] = []
     lowest: dict[tuple[str, str], int] = {}
-    for (task, row, seed, _, record), _, result in found(panel, "discrepancy"):
+    for (task, row, seed, _, record), _, result in points.found(panel, "discrepancy"):
         if lowest.setdefault((task, row), seed) != seed:
             continue  # cells come sorted by seed
         used.append(row)
@@ -96,11 +96,11 @@ def pairing_table(panel: Panel) -> Table | None:
 
 def similarity_table(panel: Panel) -> Table | None:
     """Linear CKA with the pretrained body's features, and how far the weights have moved."""
-    points = similarity_points(panel)
-    if points.empty:
+    data = points.similarity(panel)
+    if data.empty:
         return None
     rows = by_task_and_row(
-        panel, points, lambda here: (mean_entry(here[key], 3, here["record"]) for key in ("cka", "movement"))
+        panel, data, lambda here: (mean_entry(here[key], 3, here["record"]) for key in ("cka", "movement"))
     )
     notes = (
         "Linear CKA (Kornblith et al., 2019) of source features before and after fine-tuning: 1 is unchanged up to "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -28,15 +28,15 @@ def in_words(failures: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {WORDS[status]}" for status, count in sorted(failures.items()))
 
 
-def mean_entry(values: pd.Series, places: int | None, records: Sequence[str]) -> Entry:
+def mean_entry(values: pd.Series, places: int | None, records: Iterable[str]) -> Entry:
     """`0.21 ± 0.01 (3)`: a mean over seeds with its spread, interval and n; values that are missing are left out."""
-    values = values.dropna()
+    values, ids = values.dropna(), tuple(records)
     if values.empty:
-        return Entry(records=tuple(records))
+        return Entry(records=ids)
     s = summarise(values.to_list())
     spread = "" if s.std is None else f" ± {number(s.std, places)}"
     text = f"{number(s.mean, places)}{spread} ({'n=1' if s.n == 1 else s.n})"
-    return Entry(text, s.mean, s.std, s.low, s.high, s.n, records=tuple(records))
+    return Entry(text, s.mean, s.std, s.low, s.high, s.n, records=ids)
 
 
 def score_entry(cells: pd.DataFrame, column: str, places: int | None) -> Entry:

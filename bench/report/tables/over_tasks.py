@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.report import points
 from bench.report.document.table import Column, Entry, Table
 from bench.report.frame import Panel
-from bench.report.points import matrix
 from bench.report.statistics import friedman, paired, ranks
 from bench.words import counted
 
 
 def pair_table(panel: Panel) -> Table | None:
     """Every pair of methods over tasks: wins, p, Holm's p, the smallest p that could be; None for one method."""
-    m = matrix(panel, common=False)
+    m = points.matrix(panel, common=False)
     if len(m.rows) < 2:
         return None
     rows = []
@@ -39,7 +39,7 @@ def pair_table(panel: Panel) -> Table | None:
 
 def standing(panel: Panel) -> str:
     """One or two sentences: who is ahead, by how much, and how sure that is."""
-    m = matrix(panel)
+    m = points.matrix(panel)
     if len(m.rows) < 2 or not m.tasks:
         return "Nothing to compare: fewer than two methods were run on the same task."
     average = ranks(m.scores, m.higher).mean(axis=0)
@@ -48,7 +48,7 @@ def standing(panel: Panel) -> str:
     rest = [f"{m.rows[i]} {average[i]:.2f}" for i in order if m.rows[i] not in leaders]
     text = f"Best average rank over {counted(len(m.tasks), 'task')}: {', '.join(leaders)} ({average[order[0]]:.2f})"
     text += f"; then {', '.join(rest)}. " if rest else ". "
-    everywhere = matrix(panel, common=False)
+    everywhere = points.matrix(panel, common=False)
     found = paired(m.rows, everywhere.scores, everywhere.higher)
     sure = [p for p in found if p.p_holm is not None and p.p_holm < 0.05]
     if sure:
@@ -62,7 +62,7 @@ def standing(panel: Panel) -> str:
 
 def friedman_in_words(panel: Panel) -> str:
     """Friedman's test with Nemenyi's critical difference in words, or why there is none."""
-    m = matrix(panel)
+    m = points.matrix(panel)
     found = friedman(m.scores, m.higher) if m.tasks else None
     if found is None:
         return (

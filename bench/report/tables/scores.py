@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from bench.records.comparable import NOT_RECORDED
+from bench.report import points
 from bench.report.document.table import Column, Entry, Table, decimals, number, with_best
 from bench.report.frame import FLOOR, Catalogue, Panel
-from bench.report.points import matrix
 from bench.report.statistics import ranks, win_rate
 from bench.report.tables.entries import WORDS, by_task_and_row, score_entry
 from bench.report.tables.price import prices
@@ -164,7 +164,7 @@ def _beside_the_floor(panel: Panel, entries: list[Entry], higher_is_better: bool
 
 def _over_tasks(panel: Panel) -> tuple[list[list[Entry]], str]:
     """The columns average rank and win rate (the first entry is the trivial predictor's, empty), and their note."""
-    m = matrix(panel)
+    m = points.matrix(panel)
     if not m.tasks:
         empty = [Entry()] * (len(panel.rows) + 1)
         return [empty, empty], "No task was run with every method: there is no average rank and no win rate."
@@ -235,8 +235,8 @@ def _costs(cells: pd.DataFrame) -> Iterator[Entry]:
     count, hours = f"{len(cells)}", f"{total / 3600:.3g}"
     texts = (count, hours, *(f"{share:.0f}" for share in shares), *(f"{peak:.2f}" for peak in peaks))
     for value, text in zip((len(cells), total / 3600, *shares, *peaks), texts, strict=True):
-        known = {} if pd.isna(value) else {"text": text, "value": float(value)}
-        yield Entry(**known, n=len(cells), records=tuple(cells["id"]))
+        entry = Entry() if pd.isna(value) else Entry(text, float(value))
+        yield replace(entry, n=len(cells), records=tuple(cells["id"]))
 
 
 SELECTIONS = {"score_last": "last epoch", "score_best_val": "best on validation", "score_best_test": "best on test"}
