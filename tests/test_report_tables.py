@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.report import points
 from bench.report.document import table as render
 from bench.report.document.html import to_html
 from bench.report.document.latex import latex
@@ -148,7 +149,7 @@ def test_failures_are_words_and_never_averaged_away(panel):
 
 
 def test_a_method_missing_on_a_task_leaves_that_task_out_of_the_ranks(panel):
-    assert over_tasks.matrix(panel).tasks == ("advection",)
+    assert points.matrix(panel).tasks == ("advection",)
     table = tables.score_table(panel, CATALOGUE)
     assert table.entry("orca", "ecg").text == "—"
     assert any("without darcy_pdebench, ecg, not run with every method" in note for note in table.notes)

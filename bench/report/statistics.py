@@ -6,9 +6,10 @@ task whether more is better; every function takes it, so that accuracies and err
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -110,13 +111,10 @@ def smallest_p(n: int) -> float:
 
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment: p_(i) times (m - i + 1), made monotone and cut at 1. Source: Holm (1979)."""
-    m = len(p)
-    out = [1.0] * m
-    running = 0.0
-    for position, index in enumerate(sorted(range(m), key=lambda i: p[i])):
-        running = max(running, min(1.0, (m - position) * p[index]))
-        out[index] = running
-    return out
+    order = np.argsort(p, kind="stable")
+    out = np.empty(len(p))
+    out[order] = np.minimum(1, np.maximum.accumulate(np.arange(len(p), 0, -1) * np.asarray(p, dtype=float)[order]))
+    return out.tolist()
 
 
 @dataclass(frozen=True)
@@ -142,20 +140,28 @@ def paired(names: Sequence[str], scores: np.ndarray, higher: Sequence[bool]) -> 
 
     Zero differences are dropped; the distribution is exact. Source: Demšar, JMLR 7 (2006), section 3.1.3.
     """
-    found: list[Pair] = []
     flags = np.asarray(higher, dtype=bool)
-    for i in range(len(names)):
-        for j in range(i + 1, len(names)):
-            both = ~np.isnan(scores[:, i]) & ~np.isnan(scores[:, j])
-            d = relative_difference(scores[both, i], scores[both, j], flags[both])
-            n, nonzero = int(both.sum()), d[d != 0]
-            p = signed_rank_p(nonzero) if nonzero.size else None
-            wins, losses = int((d < 0).sum()), int((d > 0).sum())
-            found.append(Pair(names[i], names[j], n, wins, n - wins - losses, losses, p, None, smallest_p(n)))
-    tested = [k for k, pair in enumerate(found) if pair.p is not None]
-    for k, adjusted in zip(tested, holm([found[k].p or 0.0 for k in tested]), strict=True):
-        found[k] = replace(found[k], p_holm=adjusted)
-    return found
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    differences = []
+    for i, j in pairs:
+        both = ~np.isnan(scores[:, [i, j]]).any(axis=1)
+        differences.append(relative_difference(scores[both, i], scores[both, j], flags[both]))
+    p = [signed_rank_p(d[d != 0]) if d.any() else None for d in differences]
+    adjusted = iter(holm([value for value in p if value is not None]))
+    return [
+        Pair(
+            names[i],
+            names[j],
+            n=len(d),
+            wins=int((d < 0).sum()),
+            ties=int((d == 0).sum()),
+            losses=int((d > 0).sum()),
+            p=value,
+            p_holm=None if value is None else next(adjusted),
+            smallest=smallest_p(len(d)),
+        )
+        for (i, j), d, value in zip(pairs, differences, p, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -200,17 +206,11 @@ def performance_ratios(scores: np.ndarray, higher: Sequence[bool]) -> np.ndarray
     x = np.asarray(scores, dtype=float)
     if (x < 0).any():
         raise ValueError("performance ratios need scores that are not negative")
-    out = np.full(x.shape, np.inf)
-    for row, more in enumerate(higher):
-        ok = ~np.isnan(x[row])
-        if not ok.any():
-            continue
-        values = x[row, ok]
-        best = values.max() if more else values.min()
-        above, below = (np.full_like(values, best), values) if more else (values, np.full_like(values, best))
-        ratio = np.divide(above, below, out=np.full_like(values, np.inf), where=below > 0)
-        out[row, ok] = np.where(values == best, 1.0, ratio)
-    return out
+    more = np.asarray(higher, dtype=bool)[:, None]
+    best = np.where(more, np.fmax.reduce(x, axis=1, keepdims=True), np.fmin.reduce(x, axis=1, keepdims=True))
+    above, below = np.where(more, best, x), np.where(more, x, best)
+    ratio = np.divide(above, below, out=np.full_like(x, np.inf), where=~np.isnan(x) & (below > 0))
+    return np.where(x == best, 1.0, ratio)
 
 
 def performance_profile(ratios: np.ndarray, tau: np.ndarray) -> np.ndarray:
