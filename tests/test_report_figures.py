@@ -13,17 +13,17 @@ from bench.report.figures import drawing
 from bench.report.figures.analyses import PER_CLASS, analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import cliques, ranking_figures, ticks
-from bench.report.frame import METHOD_ORDER, Catalogue, panels, to_frame
+from bench.report.frame import METHOD_ORDER, Catalogue
 from bench.report.tables import analyses
 from tests.record_factory import make_analysis, make_arrays, make_curves, make_record
+from tests.report_helpers import one_panel
 
 TASKS = ["advection", "burgers", "cfd_1d", "ecg", "deepsea", "satellite"]
 CATALOGUE = Catalogue(suites={"all": TASKS})
 
 
 def panel_of(*records):
-    (panel,) = panels(to_frame(records), CATALOGUE)
-    return panel
+    return one_panel(records, CATALOGUE)
 
 
 def analysed(methods=("vanilla", "mona"), tasks=("advection", "ecg"), seeds=(0, 1)):
