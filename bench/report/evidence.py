@@ -17,9 +17,13 @@ from bench.records.store import Problem, Store
 from tasks.files.arrays import read_arrays
 
 CurvesOf = Callable[[Record], Mapping[str, Any]]
-"""Gives the losses and scores by epoch beside a record (`bench.records.layout.Curves`), {} if there are none."""
+"""Gives the curves beside a record, {} if there are none."""
 ArraysOf = Callable[[Record], Mapping[str, np.ndarray]]
-"""Gives the arrays of the t-SNE beside a record (see `bench.analysis.summary`), {} if there are none."""
+"""Gives the arrays beside a record, {} if there are none."""
+
+
+def _nothing(record: Record) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Evidence:
     """Records with their sidecars. Reading sidecars may add to `problems`."""
 
     records: Sequence[Record]
-    curves: CurvesOf = lambda record: {}
-    arrays: ArraysOf = lambda record: {}
+    curves: CurvesOf = _nothing
+    arrays: ArraysOf = _nothing
     folder: Path | str = "results"
     """Where the records are, for the commands on the page."""
     problems: Sequence[Problem] = ()
@@ -36,27 +40,40 @@ class Evidence:
 
     @staticmethod
     def of(store: Store, records: Sequence[Record], problems: list[Problem]) -> Evidence:
-        """The records of a store with the files beside them; those that cannot be read join `problems`, each once."""
+        """The records of a store with the files beside them."""
+        beside = Sidecars(store, problems)
+        return Evidence(records, beside.curves, beside.arrays, store.folder, problems)
 
-        def arrays(record: Record) -> dict[str, np.ndarray]:
-            found = read_arrays(store.sidecar(record, ".npz"), ("tsne_", "source_"))
-            check_tsne(found)
-            return found
 
-        def reading(read: Callable[[Record], dict[str, Any]], suffix: str) -> Callable[[Record], dict[str, Any]]:
-            def read_or_set_aside(record: Record) -> dict[str, Any]:
-                try:
-                    return read(record)
-                except FileNotFoundError:
-                    return {}
-                except (ValueError, OSError) as error:
-                    if (problem := Problem(store.sidecar(record, suffix), str(error))) not in problems:
-                        problems.append(problem)
-                    return {}
+class Sidecars:
+    """Curves and arrays of the records of a store. Files that cannot be read join `problems`, each once."""
 
-            return read_or_set_aside
+    def __init__(self, store: Store, problems: list[Problem]):
+        self._store, self._problems = store, problems
 
-        return Evidence(records, reading(store.curves, ".curves.json"), reading(arrays, ".npz"), store.folder, problems)
+    def curves(self, record: Record) -> dict[str, Any]:
+        """Losses and scores by epoch, as `bench.records.layout.Curves` has them; {} if there are none."""
+        try:
+            return self._store.curves(record)
+        except (ValueError, OSError) as error:
+            return self._set_aside(record, ".curves.json", error)
+
+    def arrays(self, record: Record) -> dict[str, np.ndarray]:
+        """The arrays of the t-SNE (see `bench.analysis.summary`), which fit each other; {} if there are none."""
+        try:
+            arrays = read_arrays(self._store.sidecar(record, ".npz"), ("tsne_", "source_"))
+            check_tsne(arrays)
+            return arrays
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError) as error:
+            return self._set_aside(record, ".npz", error)
+
+    def _set_aside(self, record: Record, suffix: str, error: Exception) -> dict[str, Any]:
+        problem = Problem(self._store.sidecar(record, suffix), str(error))
+        if problem not in self._problems:
+            self._problems.append(problem)
+        return {}
 
 
 def check_tsne(arrays: dict[str, np.ndarray]) -> None:
