@@ -1,7 +1,28 @@
-"""A benchmark of cross-modality transfer over NAS-Bench-360 and PDEBench: `python -m bench --help`."""
+"""A benchmark of cross-modality transfer over NAS-Bench-360 and PDEBench: `python -m bench --help`, docs/from-python.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from bench.beside import take
 
+if TYPE_CHECKING:
+    from bench.face import backbone, leaderboard, load_records, run, task, write_report
+
 __version__ = "0.1.0"
+__all__ = ["backbone", "leaderboard", "load_records", "run", "task", "write_report"]
 
 take("tasks", "methods")
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of `bench.face`, loaded when one is asked for: every command imports this package first."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bench import face
+
+    return getattr(face, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

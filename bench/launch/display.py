@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Mapping
@@ -105,8 +106,13 @@ class Bars(Display):
 
 
 def display(run: Remaining, quiet: bool = False, out: TextIO | None = None) -> Display:
-    """Bars on a terminal, lines elsewhere, nothing if quiet. Progress goes to stderr: stdout is for results."""
+    """Bars on a terminal and in a notebook, lines elsewhere, nothing if quiet. Progress goes to stderr: stdout is for results."""
     out = sys.stderr if out is None else out
     if quiet:
         return Display()
-    return Bars(run, out) if out.isatty() else Lines(run, out)
+    return Bars(run, out) if out.isatty() or _in_notebook() else Lines(run, out)
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's, and the widget is here that bars are drawn on."""
+    return "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None

@@ -3,10 +3,13 @@
 A source is one file that ends in its `SOURCE`; its name stands in `bench.sources.load` and `bench.settings`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.sources.arrays import SourceArrays, SourceSet
 from bench.sources.load import SOURCES, load_source
+
+if TYPE_CHECKING:
+    from bench.sources.data import SourceData
 
 __all__ = ["SOURCES", "SourceArrays", "SourceData", "SourceSet", "load_source"]
 
