@@ -15,6 +15,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from bench import __version__
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "tasks", "methods")
@@ -97,6 +100,23 @@ def test_versions_are_exact_without_addresses_and_cover_every_dependency():
     extras = [name for names in project["optional-dependencies"].values() for name in names]
     asked = {_canonical(re.match(r"[A-Za-z0-9._-]+", name)[0]) for name in [*project["dependencies"], *extras]}
     assert asked - {project["name"]} <= pinned
+
+
+def test_the_citation_has_what_its_format_demands_and_the_version_is_this_one():
+    """The keys that CFF 1.2.0 requires, with its words where it has a list of them."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert (cited["cff-version"], cited["type"], cited["license"]) == ("1.2.0", "software", "MIT")
+    assert cited["authors"] and all("name" in who or "family-names" in who for who in cited["authors"])
+    assert cited["version"] == __version__
+
+
+def test_the_changelog_ends_at_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    (newest, *_) = re.findall(r"^## \[([^\]]+)\] - (.*)$", text, re.MULTILINE)
+    assert newest[0] == __version__
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
 
 
 def test_what_is_imported_is_declared_and_nothing_else():
