@@ -14,7 +14,7 @@ from bench.plan import Cell
 from bench.records.store import Store
 from tasks import source
 from tasks.contract import Request
-from tests.test_plan import record_for
+from tests.record_factory import record_for
 
 ROOT = Path(__file__).parent.parent
 EVERY = list(registry.tasks().items)
