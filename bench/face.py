@@ -71,7 +71,7 @@ def run(
 
     Returns one row for each cell of the selection, in its order, with the columns of `load_records`: what a run gives can
     be put beside what a store holds. A failure is a row with its `status` and `error_message`; so is a cell that left no
-    record (`taken` by another process, or `unwritten`). Ctrl-C, or a notebook's stop button, keeps the checkpoint of the
+    record (`taken` by another process, or `unwritten`). A row whose code was edited since is named in a warning. Ctrl-C, or a notebook's stop button, keeps the checkpoint of the
     cell that runs: the same call goes on from it.
 
     `options` are those of the command, see `Options`: tasks, suite, methods, backbones, seeds, protocol, profile, set,
@@ -94,7 +94,10 @@ def run(
                 *found.data,
             ):
                 say(sentence)
-        results = {}
+        runs, results = set(found.cells), {}
+        for item in found.planned:
+            if item.stale and item.cell not in runs:
+                warnings.warn(f"stale: {item.cell}: {item.stale} (retry='stale' runs it again)", stacklevel=2)
         if found.cells:
             selection.refuse_without_room(found.cells, places)
             how = LaunchOptions(quiet=not progress)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import io
 import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -117,6 +120,30 @@ def test_a_cell_without_a_record_is_a_row_that_says_why(here, fake_cells):
         ran = bench.run(tasks="ecg", seeds=[0, 1], progress=False)
     assert list(ran["id"]) == [first.id, second.id] and list(ran["status"]) == ["taken", "done"]
     assert ran["error_message"][0] and ran["score"].isna().tolist() == [True, False]
+
+
+def test_a_score_of_code_that_was_edited_since_comes_with_a_warning(here, fake_cells):
+    bench.run(tasks="ecg", progress=False)
+    store = Store("results")
+    (record,) = store.scan()[0]
+    store.write({**record, "code": {**record["code"], "method": "ab" * 8}})
+    with pytest.warns(UserWarning, match=r"stale: ecg .* method vanilla, .* was edited since \(retry='stale'"):
+        ran = bench.run(tasks="ecg", progress=False)
+    assert list(ran["end"]) == [record["end"]]
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_has_bars_where_it_can_draw_them_and_else_lines(monkeypatch, widgets):
+    from bench.launch.display import Bars, Lines, display
+    from bench.launch.remaining import Remaining
+
+    module = ModuleType("ipywidgets")
+    module.__spec__ = ModuleSpec("ipywidgets", None)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "ipywidgets", module if widgets else None)
+    shown = display(Remaining([], {}, 1), out=io.StringIO())
+    shown.close()
+    assert isinstance(shown, Bars if widgets else Lines)
 
 
 def test_records_say_the_call_that_made_them(here, fake_cells):

@@ -88,6 +88,7 @@ def test_the_wheel_works_outside_of_the_checkout(installed, tmp_path):
     assert "all checks hold" in said_by("bench", "check", "ridge")
     assert "1 done" in said_by("bench", "run", "--tasks", "darcy_pdebench", "--methods", "ridge", "--probe")
     assert "of 1 record" in said_by("bench", "report", "--html")
+    assert said_by("python", "-c", "import bench; print(len(bench.load_records()))").split() == ["1"]
     page = tmp_path / "reports" / "latest"
     assert "ridge" in (page / "README.md").read_text() and "<style" in (page / "index.html").read_text()
 
