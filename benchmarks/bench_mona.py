@@ -164,10 +164,11 @@ class Steps:
         weights, replay = m._copies(problem.encoder), m._replay(torch.device("cpu"))
         loss = problem.inner(m._with(problem.encoder, weights))
         slopes, phi, psi = m._inner_slopes(loss, weights, problem)
-        logs, v = m._outer_slopes(problem, m._adapted(weights, slopes, problem.inner_lr))
+        alpha = m._alpha(problem, slopes)
+        logs, v = m._outer_slopes(problem, m._adapted(weights, slopes, alpha))
         del slopes
-        mixed = [-problem.inner_lr * g for g in product(problem, weights, v, phi, replay)]
-        return m.MetaGradient(loss.detach(), logs, phi, mixed, psi)
+        mixed = [-alpha * g for g in product(problem, weights, v, phi, replay)]
+        return m.MetaGradient(loss.detach(), logs, phi, mixed, psi, alpha)
 
     def all(self) -> dict[str, Callable[[], Found | None]]:
         """Name -> step."""

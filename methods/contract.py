@@ -113,6 +113,10 @@ class Context(Protocol):
         """The task's loss: a scalar, the mean over the batch."""
         ...
 
+    def step_length(self, slopes: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The length of the first step that stage 2's optimiser would take along these gradients at its full rate."""
+        ...
+
     def raw(self, target: torch.Tensor) -> torch.Tensor:
         """A dense target in the units of the model's own output, of which `loss` and scores make physical ones."""
         ...

@@ -8,7 +8,7 @@ The module's own parameters are never written: θ' and θ ± εv live in tensors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 Kind = Literal["exact", "finite_difference", "first_order"]
 Encode = Callable[[torch.Tensor], torch.Tensor]
 Weights = dict[str, torch.Tensor]
+Alpha = Callable[[Collection[torch.Tensor]], torch.Tensor]
+"""The size α of the simulated step, a scalar without gradient, from the slopes ∇_θ L_inner."""
 
 STEP = 1 / 64
 """ε‖v‖ / ‖θ‖ of the central difference, times the cube root of the precision of the weights' type.
@@ -51,6 +53,8 @@ class MetaGradient:
     """∇_φ L_outer(θ'(φ)), the same."""
     psi_inner: Sequence[torch.Tensor]
     """∇_ψ L_inner, one per parameter of the predictor; empty where none were given."""
+    alpha: torch.Tensor
+    """α of the simulated step, a scalar."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ class BiLevel:
     """The embedder's parameters."""
     psi: Sequence[nn.Parameter]
     """The predictor's parameters that shall move; may be empty."""
-    inner_lr: float
-    """α, the size of the simulated step."""
+    inner_lr: float | Alpha
+    """α, the size of the simulated step: a number, or found at each step and then held constant."""
 
 
 def meta_gradient(kind: Kind, problem: BiLevel) -> MetaGradient:
@@ -88,7 +92,8 @@ def _exact(problem: BiLevel) -> MetaGradient:
         slopes, phi, psi = _inner_slopes(loss, weights, problem, create_graph=True)
     # A weight whose slope is constant (the last bias under a linear loss) has no mixed derivative.
     edges = {name: get_gradient_edge(slope) for name, slope in slopes.items() if slope.requires_grad}
-    adapted = _adapted(weights, slopes, problem.inner_lr)
+    alpha = _alpha(problem, slopes)
+    adapted = _adapted(weights, slopes, alpha)
     straight = loss.detach(), [g.detach() for g in phi], [g.detach() for g in psi]
     # The product needs the graph of the slopes and not their values: one copy of the encoder less in memory.
     del slopes, phi, psi, loss
@@ -98,7 +103,7 @@ def _exact(problem: BiLevel) -> MetaGradient:
     mixed = torch.autograd.grad(
         [edges[name] for name in moved], problem.phi, [v[name] for name in moved], materialize_grads=True
     )
-    return MetaGradient(straight[0], logs, straight[1], [-problem.inner_lr * g for g in mixed], straight[2])
+    return MetaGradient(straight[0], logs, straight[1], [-alpha * g for g in mixed], straight[2], alpha)
 
 
 def _finite_difference(problem: BiLevel) -> MetaGradient:
@@ -106,23 +111,25 @@ def _finite_difference(problem: BiLevel) -> MetaGradient:
     replay = _replay(problem.phi[0].device)
     loss = problem.inner(_with(problem.encoder, weights))
     slopes, phi, psi = _inner_slopes(loss, weights, problem)
-    logs, v = _outer_slopes(problem, _adapted(weights, slopes, problem.inner_lr))
+    alpha = _alpha(problem, slopes)
+    logs, v = _outer_slopes(problem, _adapted(weights, slopes, alpha))
     del slopes
     step = STEP * torch.finfo(problem.phi[0].dtype).eps ** (1 / 3)
     epsilon = step * _norm(weights[name] for name in v) / _norm(v.values()).clamp_min(1e-30)
     ahead = _phi_slope_at(problem, weights, v, epsilon, replay)
     behind = _phi_slope_at(problem, weights, v, -epsilon, replay)
-    mixed = [-problem.inner_lr * (a - b) / (2 * epsilon) for a, b in zip(ahead, behind)]
-    return MetaGradient(loss.detach(), logs, phi, mixed, psi)
+    mixed = [-alpha * (a - b) / (2 * epsilon) for a, b in zip(ahead, behind)]
+    return MetaGradient(loss.detach(), logs, phi, mixed, psi, alpha)
 
 
 def _first_order(problem: BiLevel) -> MetaGradient:
     weights = _copies(problem.encoder)
     loss = problem.inner(_with(problem.encoder, weights))
     slopes, phi, psi = _inner_slopes(loss, weights, problem)
+    alpha = _alpha(problem, slopes)
     with torch.no_grad():
-        logs = problem.outer(_with(problem.encoder, _adapted(weights, slopes, problem.inner_lr)))
-    return MetaGradient(loss.detach(), logs, phi, [torch.zeros_like(p) for p in problem.phi], psi)
+        logs = problem.outer(_with(problem.encoder, _adapted(weights, slopes, alpha)))
+    return MetaGradient(loss.detach(), logs, phi, [torch.zeros_like(p) for p in problem.phi], psi, alpha)
 
 
 def _copies(encoder: nn.Module) -> Weights:
@@ -145,10 +152,17 @@ def _inner_slopes(
     return slopes, rest[: len(problem.phi)], rest[len(problem.phi) :]
 
 
-def _adapted(weights: Weights, slopes: Weights, inner_lr: float) -> Weights:
+@torch.no_grad()
+def _alpha(problem: BiLevel, slopes: Weights) -> torch.Tensor:
+    """α of this step, a scalar of its own in the type of the weights."""
+    like, alpha = next(iter(slopes.values())), problem.inner_lr
+    return like.new_empty(()).copy_(alpha(slopes.values())) if callable(alpha) else like.new_full((), alpha)
+
+
+def _adapted(weights: Weights, slopes: Weights, alpha: torch.Tensor) -> Weights:
     """θ' = θ − α ∇_θ L_inner, leaves again."""
     with torch.no_grad():
-        new = {name: weights[name] - inner_lr * slope for name, slope in slopes.items()}
+        new = {name: weights[name] - alpha * slope for name, slope in slopes.items()}
     return {name: new[name].requires_grad_() if name in new else weight for name, weight in weights.items()}
 
 

@@ -226,7 +226,8 @@ def test_the_embedder_follows_the_weighted_sum_and_the_predictor_the_inner_loss(
     straight = torch.autograd.grad(inner(model.encoder), [*phi, *model.predictor.parameters()])
     assert relative(seen["phi"], [a + 0.25 * b for a, b in zip(straight, through)]) <= 1e-5
     assert relative(seen["psi"], straight[len(phi) :]) <= 1e-5
-    share = float(0.25 * flat(through).norm() / flat(straight[: len(phi)]).norm())
+    outer = 0.25 * flat(through).norm()
+    share = float(outer / (outer + flat(straight[: len(phi)]).norm()))
     assert float(seen["logged"]["outer_share"]) == pytest.approx(share, rel=1e-4)
 
 

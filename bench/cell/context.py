@@ -12,8 +12,9 @@ from torch import nn
 
 from bench.cell.batches import Loader, rng, torch_seed
 from bench.cell.build import Built
+from bench.cell.phase import Phase, first_step
 from bench.cell.run import Run
-from bench.cell.trainer import Phase, Trainer
+from bench.cell.trainer import Trainer
 from methods.contract import MethodError, Position, Source, TorchBatch
 from tasks.contract import Data, Split
 from tasks.losses import LOSSES
@@ -101,6 +102,10 @@ class CellContext:
     def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
         """The task's loss of a raw output, in float32 whatever the precision of the model."""
         return self._loss(self.physical(output.float()), batch.y, batch.extra)
+
+    def step_length(self, slopes: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The length of stage 2's first step along these gradients."""
+        return first_step(self.run.config.trainer, slopes)
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator of its own for `name`."""

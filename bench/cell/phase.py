@@ -12,6 +12,8 @@ from torch import nn
 from bench.cell.steps import Gradient
 from bench.settings import TrainerSettings
 
+ADAM_EPSILON = 1e-8
+"""torch's default, which no recipe changes."""
 FUSED = ("cuda", "cpu")
 """Devices whose optimisers run as one kernel for all parameters: on a CPU three to four times as fast, and equal to rounding."""
 
@@ -44,6 +46,16 @@ def optimizer_for(settings: TrainerSettings, parameters: list[nn.Parameter], lr:
         return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, betas=(settings.beta1, settings.beta2), **common)
+
+
+def first_step(settings: TrainerSettings, slopes: Iterable[torch.Tensor]) -> torch.Tensor:
+    """‖Δθ‖ of the first step that `optimizer_for` takes along gradients at the full rate, weight decay aside.
+
+    Adam's moments are then g and g² themselves: lr · ‖g / (|g| + ε)‖, nearly lr·√n over n weights. SGD: lr · ‖g‖.
+    """
+    if settings.optimizer != "sgd":
+        slopes = (g / (g.abs() + ADAM_EPSILON) for g in slopes)
+    return settings.lr * torch.stack([g.norm() for g in slopes]).norm()
 
 
 def warmup_decay(epoch: float, warmup: float, decay: float | None) -> float:
