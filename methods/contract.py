@@ -53,6 +53,10 @@ class Source(Protocol):
         Cached on disk per (backbone, source data, count)."""
         ...
 
+    def encoded(self, encoder: nn.Module, index: np.ndarray) -> torch.Tensor:
+        """(n, d) float32 on the CPU: token means of `encoder`(e0(x)) at `index`, in evaluation mode, without gradient."""
+        ...
+
 
 @dataclass
 class TorchBatch:
@@ -186,8 +190,10 @@ class Method:
     def align(self, context: Context) -> None:
         """Stage 1. The default does nothing."""
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """What `align` costs in epochs of stage 2: in their arithmetic, and in their kernel launches. For time limits.
+
+        `samples` is the size of the training split, for what does not grow with it.
 
         By default the task's epochs of stage 1 in both, and nothing where `align` does nothing.
         """

@@ -29,7 +29,7 @@ class EmbedderWarmup(Method):
         epochs = context.stage1.epochs if self.epochs is None else self.epochs
         warm_up_embedder(context, epochs, context.lr if self.lr is None else self.lr, self.train_predictor)
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """Its epochs, each at most one of stage 2."""
         epochs = float(stage1.epochs if self.epochs is None else self.epochs)
         return epochs, epochs

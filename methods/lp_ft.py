@@ -36,7 +36,7 @@ class LpFt(Method):
         lr = context.lr if self.lr is None else self.lr
         warm_up_embedder(context, self._epochs(context.stage1), lr, train_predictor=True)
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """Its epochs, each at most one of stage 2."""
         epochs = float(self._epochs(stage1))
         return epochs, epochs

@@ -51,7 +51,7 @@ class MmdJoint(Method):
         epochs, term = self._epochs(context.stage1), self._distance(context) if self.weight else None
         warm_up_embedder(context, epochs, lr, self.train_predictor, term=term)
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """Its epochs, each about one of stage 2: the distance costs little beside the body."""
         epochs = float(self._epochs(stage1))
         return epochs, epochs

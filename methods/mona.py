@@ -117,7 +117,7 @@ class Mona(Method):
             warm_up_embedder(context, self.warmup_epochs, lr, self.train_predictor, name="mona-warmup")
         meta("mona", self._epochs(context.stage1), self._meta_step)
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """Warm-up, and meta steps: a target sample counts 2.5 times, a source sample once, the launches 3.5 times.
 
         Counted in floating-point operations on Swin-B at batches of 1 and 4, and timed on a CPU (docs/performance.md).

@@ -52,23 +52,24 @@ class Orca(Method):
 
     def align(self, context: Context) -> None:
         """Stage 1: min_φ distance((s_i, y_i), (mean over tokens of e_φ(x_j), y_j))."""
+        import torch
+
         labels = context.labels()
         if len(labels) == len(set(labels.tolist())):
             raise MethodError(
                 f"orca: {len(labels)} training samples and no two of one class, so there is nothing to align; raise "
                 "data.limit, or choose another method"
             )
-        distance = self._distance(context)
-        most = context.stage1.max_samples if self.max_samples is None else self.max_samples
-        limit = (most // context.batch_size + 1) * context.batch_size
-        lr = self._lr(context)
+        distance, limit = self._distance(context), drawn_samples(context, self.max_samples)
 
         def gradient(epoch: int) -> Mapping[str, torch.Tensor]:
             rng = context.rng(f"orca-{epoch}")
-            parts = [
-                _backward(context, index, labels[index], weight, distance, rng)
-                for index, weight in self._draws(labels, limit, rng)
-            ]
+
+            def part(index: np.ndarray, weight: float) -> torch.Tensor:
+                classes = torch.from_numpy(labels[index]).to(context.device)
+                return backward(context, index, lambda features: weight * distance(features, classes, rng))
+
+            parts = [part(index, weight) for index, weight in self._draws(labels, limit, rng)]
             return {"loss": sum(parts[1:], parts[0])}
 
         context.fit(
@@ -76,11 +77,11 @@ class Orca(Method):
             list(context.model.embedder.parameters()),
             gradient,  # type: ignore[arg-type]  # its items are epoch numbers, from epoch_batches
             epochs=context.stage1.epochs if self.epochs is None else self.epochs,
-            lr=lambda epoch: lr * DECAY ** sum(epoch > milestone for milestone in MILESTONES),
+            lr=published_rate(context, self.lr),
             epoch_batches=lambda epoch: iter([epoch]),
         )
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """One update per epoch: a few samples of each class, through the embedder alone, and a transport each."""
         epochs = float(stage1.epochs if self.epochs is None else self.epochs)
         return epochs, epochs / 10
@@ -93,11 +94,6 @@ class Orca(Method):
                 raise MethodError(f"orca: {name}={value}, expected at least {least}")
         if self.lr is not None and self.lr <= 0:
             raise MethodError(f"orca: lr={self.lr}, expected a positive number")
-
-    def _lr(self, context: Context) -> float:
-        if self.lr is not None:
-            return self.lr
-        return context.lr * (context.stage1.lr_scale if context.lr <= LARGE_LR else 1.0)
 
     def _draws(self, labels: np.ndarray, limit: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, float]]:
         """(indices, weight) of each transport of one update, at most `limit` samples of a class."""
@@ -130,15 +126,24 @@ class Orca(Method):
         return equal_sizes
 
 
-def _backward(
-    context: Context,
-    index: np.ndarray,
-    labels: np.ndarray,
-    weight: float,
-    distance: Distance,
-    rng: np.random.Generator,
-) -> torch.Tensor:
-    """Add the gradient of weight · distance to the embedder's `.grad`; the weighted distance, detached."""
+def published_rate(context: Context, own: float | None) -> Callable[[int], float]:
+    """The learning rate of stage 1 by epoch: it begins with `own`, or with stage 2's times the task's `lr_scale`."""
+    scale = context.stage1.lr_scale if context.lr <= LARGE_LR else 1.0
+    lr = context.lr * scale if own is None else own
+    return lambda epoch: lr * DECAY ** sum(epoch > milestone for milestone in MILESTONES)
+
+
+def drawn_samples(context: Context, most: int | None) -> int:
+    """As many samples as whole batches make that first exceed `most`, or the task's `max_samples`."""
+    most = context.stage1.max_samples if most is None else most
+    return (most // context.batch_size + 1) * context.batch_size
+
+
+def backward(context: Context, index: np.ndarray, distance: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Add the gradient of a distance of features to the embedder's `.grad`; its value, detached.
+
+    The features (M, D) are the token means of e at the training samples `index`.
+    """
     import torch
 
     def features(x: torch.Tensor) -> torch.Tensor:
@@ -146,15 +151,16 @@ def _backward(
 
     # Only the inputs are kept: dense targets of a whole class may be larger than memory.
     inputs = [context.batch(index[i : i + CHUNK]).x for i in range(0, len(index), CHUNK)]
-    classes = torch.from_numpy(labels).to(context.device)
     with torch.set_grad_enabled(len(inputs) == 1):
         embedded = torch.cat([features(x) for x in inputs])
     at = embedded.detach().requires_grad_()
     with torch.autocast(at.device.type, enabled=False):
-        loss = weight * distance(at, classes, rng)
+        loss = distance(at)
     (slope,) = torch.autograd.grad(loss, at)
     if not bool(torch.isfinite(slope).all()):
-        raise MethodError(f"orca: the gradient of class {labels[0]} is not finite; lower the learning rate of stage 1")
+        raise MethodError(
+            "the gradient of the distance to the source is not finite; lower the learning rate of stage 1"
+        )
     if len(inputs) == 1:
         embedded.backward(slope)
     else:

@@ -59,7 +59,7 @@ class Ridge(Method):
         """Fit by the training split, choose the strength by validation."""
         context.solve("ridge", lambda: self._fit(context))
 
-    def stage1_cost(self, stage1: Any, batch_size: int) -> tuple[float, float]:
+    def stage1_cost(self, stage1: Any, batch_size: int, samples: int) -> tuple[float, float]:
         """Seconds, where an epoch of stage 2 takes minutes."""
         return 0.0, 0.0
 

@@ -51,3 +51,8 @@ def test_mmd_joint_of_weight_zero_is_an_embedder_warm_up(trained, task):
 @pytest.mark.parametrize("task", ["advection", "spherical"])
 def test_pare_without_weight_on_its_mixture_is_vanilla(trained, task):
     assert trained("pare", task, weight=0.0) == trained("vanilla", task)
+
+
+def test_recraft_without_a_stage_one_is_vanilla(trained):
+    none = dict.fromkeys(("head_epochs", "penalty_epochs", "epochs", "label_epochs"), 0)
+    assert trained("recraft", **none) == trained("vanilla")

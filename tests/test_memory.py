@@ -110,7 +110,7 @@ def test_batches_whose_samples_are_coupled_are_not_cut(places, monkeypatch, meth
         raise full()
 
     monkeypatch.setattr("methods.mona.Mona._meta_step", exhausted)
-    monkeypatch.setattr("methods.orca._backward", exhausted)
+    monkeypatch.setattr("methods.orca.backward", exhausted)
     record = cells.run(one(places.data_dir, method=method), places, RETRY)
     assert record["status"] == "out_of_memory" and record["retries"] == {}
     assert "couples its samples" in record["error"]["message"] and "20.00 GiB" in record["error"]["message"]

@@ -19,7 +19,8 @@ import torch
 from methods.contract import MethodError
 from methods.transport import gaussian, sinkhorn
 
-Inner = Literal["sinkhorn", "gaussian"]
+Inner = Literal["sinkhorn", "gaussian", "none"]
+"""How label distances are computed; `none`: they are zero, and this is a debiased Sinkhorn divergence under ½‖x − x'‖²."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def fix_source(points: torch.Tensor, labels: torch.Tensor, inner: Inner = "sinkh
     """
     classes, counts = labels.unique(return_counts=True)
     kept = classes[counts > 1]
-    if len(kept) < 2:
+    if len(kept) < (1 if inner == "none" else 2):
         raise MethodError(
             f"OTDD needs a source with at least two classes of two samples each; it has {len(classes)} classes, "
             f"{len(kept)} of them with two samples. Choose another source data set"
@@ -161,6 +162,8 @@ def _self_distances(points: torch.Tensor, labels: torch.Tensor, inner: Inner) ->
 def _between(squared: torch.Tensor, x: Labelled, y: Labelled, inner: Inner, symmetric: bool = False) -> torch.Tensor:
     """(K_x, K_y) of W²; `symmetric` (x is y) solves each pair once, and the diagonal is zero."""
     out = squared.new_zeros(len(x.rows), len(y.rows))
+    if inner == "none":
+        return out
     widths = sinkhorn.diameters(x.boxes, y.boxes)
     for i, r in enumerate(x.rows):
         for j, c in enumerate(y.rows[:i] if symmetric else y.rows):

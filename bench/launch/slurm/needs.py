@@ -81,7 +81,7 @@ def _reckoned(cell: Cell) -> float:
         forward = 2 * TEXT_PARAMETERS.get(cell.backbone, 100e6) * config.model.target_seq_len
     arithmetic = 3 * forward * samples / GPU_FLOPS  # backward costs twice the forward pass
     launches = math.ceil(samples / config.trainer.batch_size) * LAUNCH_SECONDS
-    worked, launched = config.method.stage1_cost(config.stage1, config.trainer.batch_size)
+    worked, launched = config.method.stage1_cost(config.stage1, config.trainer.batch_size, samples)
     stage1 = max(worked * arithmetic, launched * launches)
     stage2 = config.method.step_cost * config.trainer.epochs * max(arithmetic, launches)
     return START_MINUTES + SAFETY * (stage1 + stage2) / 60
