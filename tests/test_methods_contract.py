@@ -20,6 +20,7 @@ from methods.mmd_joint import MmdJoint
 from methods.mona import Mona
 from methods.orca import Orca
 from methods.pare import Pare
+from methods.recraft import Recraft
 from methods.ridge import Ridge
 from methods.scratch import Scratch
 from methods.small_networks import SpectralConv
@@ -27,7 +28,21 @@ from methods.small_supervised import SmallSupervised
 from methods.vanilla import Vanilla
 from tests.fake_context import TinyModel, fake_context
 
-METHODS = [Vanilla, Scratch, Frozen, Linear, EmbedderWarmup, LpFt, MmdJoint, Orca, Pare, Mona, SmallSupervised, Ridge]
+METHODS = [
+    Vanilla,
+    Scratch,
+    Frozen,
+    Linear,
+    EmbedderWarmup,
+    LpFt,
+    MmdJoint,
+    Orca,
+    Recraft,
+    Pare,
+    Mona,
+    SmallSupervised,
+    Ridge,
+]
 
 
 def names(model: TinyModel, method: Method) -> set[str]:
@@ -39,7 +54,7 @@ def names(model: TinyModel, method: Method) -> set[str]:
 def test_every_arm_but_frozen_and_linear_moves_everything():
     model = TinyModel()
     everything = {name for name, _ in model.named_parameters()}
-    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, MmdJoint, Orca, Pare, Mona):
+    for kind in (Vanilla, Scratch, EmbedderWarmup, LpFt, MmdJoint, Orca, Recraft, Pare, Mona):
         assert names(model, kind()) == everything
 
 
@@ -68,7 +83,7 @@ def test_linear_moves_nothing_of_the_encoder():
 
 def test_only_scratch_the_small_network_and_ridge_use_no_pretrained_weights():
     assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised", "ridge"]
-    assert [kind.name for kind in METHODS if kind.needs_source] == ["mmd_joint", "orca", "pare", "mona"]
+    assert [kind.name for kind in METHODS if kind.needs_source] == ["mmd_joint", "orca", "recraft", "pare", "mona"]
 
 
 @pytest.mark.parametrize("kind", [Vanilla, Scratch, Frozen, Linear, Pare, SmallSupervised], ids=lambda k: k.name)

@@ -91,8 +91,8 @@ def _behind(cell: Cell) -> set[str]:
         ("tasks/metrics/pde.py", EVERY, []),
         ("tasks/losses.py", EVERY, []),
         ("methods/meta_gradient.py", [], ["lp_ft", "mona"]),
-        ("methods/transport/sinkhorn.py", [], ["orca"]),
-        ("methods/transport/kernels.py", [], ["mmd_joint", "orca"]),
+        ("methods/transport/sinkhorn.py", [], ["orca", "recraft"]),
+        ("methods/transport/kernels.py", [], ["mmd_joint", "orca", "recraft"]),
         ("methods/embedder_warmup.py", [], ["embedder_warmup", "lp_ft", "mmd_joint", "mona"]),
     ],
 )

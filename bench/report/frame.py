@@ -44,6 +44,7 @@ METHOD_ORDER = (
     "lp_ft",
     "mmd_joint",
     "orca",
+    "recraft",
     "pare",
     "mona",
 )
