@@ -163,7 +163,7 @@ class Recraft(Method):
         def rate(epoch: int) -> float:
             return self.head_lr * (1 + math.cos(math.pi * epoch / max(total, 1))) / 2
 
-        context.fit("recraft-head", head.parameters(), gradient, epochs=total, lr=rate, epoch_batches=batches)
+        context.fit("recraft-head", head.parameters(), gradient, epochs=total, lr=rate, epoch_batches=batches)  # type: ignore[arg-type]
 
     def _align_features(self, context: Context) -> None:
         import torch
