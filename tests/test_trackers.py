@@ -19,7 +19,7 @@ from tests.record_factory import make_curves, make_record, make_store
 
 MODULES = {"tensorboard": "tensorboard.summary", "mlflow": "mlflow", "wandb": "wandb"}
 STAGE1 = {"phase": "mona warm-up", "epoch": 1, "seconds": 2.0, "loss": 0.7}
-"""A phase with a space, which MLflow and W&B would take and TensorBoard would not show as it is."""
+"""A phase whose name has a space, which not every tracker takes."""
 
 
 @pytest.fixture
@@ -98,6 +98,17 @@ def wandb_records(path: Path) -> list[Any]:
         out.append(Record.FromString(data[at + 7 : at + 7 + length]))
         at += 7 + length
     return out
+
+
+@pytest.mark.parametrize("form", ["tensorboard", pytest.param("mlflow", marks=pytest.mark.slow), "wandb"])
+def test_names_and_numbers_that_only_a_record_may_hold_end_no_export(tmp_path, form):
+    pytest.importorskip(form)
+    odd = ["../x", "é!", "..", "a//b", "x" * 300, ""]
+    metrics = {name: {"value": 1e100, "unit": "1", "higher_is_better": False} for name in odd}
+    record = make_record(metrics=metrics, settings=dict.fromkeys(odd, "y" * 9000), start="0001-01-01T00:00:00+00:00")
+    rows = [{"phase": name, "loss": 1.0, "seconds": 1e100, **dict.fromkeys(odd, -1e100)} for name in odd]
+    store = make_store(tmp_path / "results", record, curves={"stage1": rows, "stage2": []})
+    assert export(store, form, tmp_path / "out") == Exit.OK
 
 
 @pytest.mark.parametrize("form", TRACKERS)

@@ -25,6 +25,8 @@ from bench.records.store import Store
 KEY = ("task", "method", "backbone", "seed", "id", "status", "protocol", "profile", "origin")
 """What tells runs apart in a tracker's list."""
 READ = (*KEY, "settings", "metrics", "start", "end", "seconds_total")
+LONGEST_EPOCH = 1e9
+"""Seconds. A file may say more, and no tracker has a date for it."""
 PROJECT = "cross-modality-bench"
 
 
@@ -58,9 +60,10 @@ class Run:
 def run_of(record: Record, curves: Mapping[str, Any]) -> Run:
     """A record (of it `READ`) and the curves beside it, {} if there are none."""
     start, end = (datetime.fromisoformat(record[name]).timestamp() for name in ("start", "end"))
-    scores = {name: metric["value"] for name, metric in record["metrics"].items() if metric["value"] is not None}
+    scores = {_word(name): m["value"] for name, m in record["metrics"].items() if m["value"] is not None}
+    settings = {_word(name): value for name, value in record["settings"].items()}
     key = {name: record[name] for name in KEY}
-    return Run(Store.stem(record), key, record["settings"], scores, list(_rows(curves, start)), start, end)
+    return Run(Store.stem(record), key, settings, scores, list(_rows(curves, start)), start, end)
 
 
 def _rows(curves: Mapping[str, Any], start: float) -> Iterator[Row]:
@@ -68,12 +71,18 @@ def _rows(curves: Mapping[str, Any], start: float) -> Iterator[Row]:
     time, counts = start, Counter[str]()
     for stage in ("stage1", "stage2"):
         for row in curves.get(stage, ()):
-            phase = re.sub(r"[^\w./-]", "_", f"{stage}/{row['phase']}" if "phase" in row else stage)
+            phase = f"{stage}/{_word(row['phase'])}" if "phase" in row else stage
             counts[phase] += 1
-            numbers = {name: value for name, value in row.items() if PLAIN[float].holds(value)}
-            time += numbers.get("seconds", 0.0)
+            numbers = {_word(name): value for name, value in row.items() if PLAIN[float].holds(value)}
+            if 0 <= (seconds := numbers.get("seconds", 0.0)) < LONGEST_EPOCH:
+                time += seconds
             numbers.pop("epoch", None)
             yield Row(phase, counts[phase], time, numbers)
+
+
+def _word(name: str) -> str:
+    """A name as every tracker takes it: letters, digits, `_`, `-` and single dots, at most 100; a slash would be a group."""
+    return re.sub(r"[^\w.-]|^\.+|\.+$", "_", name)[:100] or "_"
 
 
 def to_tensorboard(runs: Iterable[Run], folder: Path) -> None:
@@ -160,7 +169,8 @@ def _module(name: str, extra: str) -> Any:
 
 
 def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
+    """Since 1970, before which MLflow knows no time."""
+    return max(0, round(seconds * 1000))
 
 
 def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
