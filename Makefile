@@ -31,7 +31,7 @@ lint: install
 test: lint
 	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
 
-# While working: everything but what trains for long, starts Slurm or a browser, or builds a wheel.
+# While working: everything but what is marked slow (pyproject.toml says what that is) and what starts Slurm.
 test-fast: install
 	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m 'not slow and not slurm'
 

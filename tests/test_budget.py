@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bench.cli import main
 
 
+@pytest.mark.slow
 def test_every_method_takes_as_many_steps_as_the_budget_has(shared_data, tmp_path):
     arguments = ["run", "--tasks", "advection", "--methods", "vanilla", "mona", "--profile", "tiny"]
     places = ["--data-dir", str(shared_data), "--results-dir", str(tmp_path)]

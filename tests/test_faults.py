@@ -37,6 +37,7 @@ def run_quietly(job, cells) -> None:
         inline.run(todo, job, Display())
 
 
+@pytest.mark.slow
 def test_fifty_kills_of_running_cells(tmp_path):
     """No half record, no lost record, no claim that outlives its process, and the same scores as without any kill."""
     chance = random.Random(6)

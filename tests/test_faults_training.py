@@ -26,6 +26,7 @@ from tasks.files.locate import locate
 from tests.test_faults import fill, small_disk  # noqa: F401  a fixture
 from tests.tiny_training import FOREIGN
 
+pytestmark = pytest.mark.slow
 SCORES = ("status", "score", "score_last", "val_score", "metrics", "metrics_last", "steps_stage2", "epoch_best_val")
 EVERY_STEP = {"trainer.checkpoint_seconds": 0.0}
 

@@ -9,6 +9,8 @@ from bench.cell import story
 from bench.plan import Places, Selection
 from bench.records.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def trained(shared_data, tmp_path):

@@ -44,6 +44,7 @@ def test_an_imported_task_is_listed_described_checked_run_and_reported(tmp_path,
     assert main(["report"]) == 0 and "mine" in Path("reports/latest/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_every_check_holds_on_the_real_file_and_makes_no_stand_in(tmp_path, capsys):
     data = tmp_path / "data"
     main(["data", "import", str(saved(tmp_path)), "--name", "mine", "--kind", "classes", "--data-dir", str(data)])
@@ -51,6 +52,7 @@ def test_every_check_holds_on_the_real_file_and_makes_no_stand_in(tmp_path, caps
     assert not (data / "generated").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(N, 30), (N, 1, 30), (N, 2, 12, 12)], ids=str)
 def test_each_kind_trains_on_series_and_images(tmp_path, monkeypatch, shape):
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))

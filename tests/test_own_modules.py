@@ -59,6 +59,7 @@ def places(shared_data, tmp_path, monkeypatch):
     return Places(shared_data, tmp_path / "results")
 
 
+@pytest.mark.slow
 def test_a_gate_is_trained_counted_and_resumed(places):
     check._moves("gated", places)
     check._resumes("gated", places)
@@ -67,6 +68,7 @@ def test_a_gate_is_trained_counted_and_resumed(places):
     assert record["parameters"]["total"] == record["parameters"]["trainable"] == parts + 2
 
 
+@pytest.mark.slow
 def test_a_gate_that_is_made_too_late_is_found_by_check(places):
     with pytest.raises(AssertionError, match="steps after the checkpoint"):
         check._resumes("late", places)

@@ -34,6 +34,9 @@ def sparse(name: str, root: Path) -> Path:
     return path
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("name", sorted(FULL))
 def test_published_sizes_shapes_and_split_on_a_file_of_the_true_shape(name, tmp_path):
     sparse(name, tmp_path)
