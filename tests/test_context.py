@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cell import context as module
+from bench.analysis import target as module
+from bench.analysis.target import CLUSTERS
 from bench.cell.build import Built
-from bench.cell.context import CellContext, cluster_targets
+from bench.cell.context import CellContext
 from bench.settings import AnalysisSettings, Stage1Settings, TrainerSettings
 from methods.contract import MethodError
 from tasks.contract import ArraySplit, Batch, Data
@@ -60,6 +61,10 @@ def test_class_labels_are_the_label_vector_and_nothing_is_read():
     assert context(split).labels() is split.labels and not split.read
 
 
+def clusters(split, seed):
+    return module.cluster_targets(split, np.arange(len(split)), CLUSTERS, seed)
+
+
 def test_dense_targets_are_clustered_once_and_alike_for_a_seed():
     split = Recorded(centres(), 200)
     lent = context(split)
@@ -67,25 +72,25 @@ def test_dense_targets_are_clustered_once_and_alike_for_a_seed():
     reads = len(split.read)
     assert lent.labels() is found and len(split.read) == reads
     assert_same_groups(found, 10)
-    assert np.array_equal(found, cluster_targets(split, 3))
+    assert np.array_equal(found, clusters(split, 3))
 
 
 def test_targets_that_may_not_fit_in_memory_are_read_a_part_at_a_time(monkeypatch):
     """Here 60 samples' targets are too many bytes at once; a rest smaller than the clusters joins the part before."""
     monkeypatch.setattr(module, "WHOLE_TARGETS", 60 * centres()[0].size * 4)
     split = Recorded(centres(), 605)
-    assert_same_groups(cluster_targets(split, 0), 10)
+    assert_same_groups(clusters(split, 0), 10)
     assert max(split.read) <= 60 + 5 and sum(split.read) == 1 + 2 * 605
 
 
 def test_several_labels_per_sample_are_clustered_too():
     kinds = np.triu(np.ones((10, 12), np.float32))
     y = kinds[np.arange(40) % 10]
-    assert_same_groups(cluster_targets(ArraySplit(np.zeros((40, 1, 4), np.float32), y), 0), 10)
+    assert_same_groups(clusters(ArraySplit(np.zeros((40, 1, 4), np.float32), y), 0), 10)
 
 
 def test_fewer_samples_than_clusters_are_a_cluster_each():
-    assert sorted(cluster_targets(Recorded(centres(), 4), 0)) == [0, 1, 2, 3]
+    assert sorted(clusters(Recorded(centres(), 4), 0)) == [0, 1, 2, 3]
 
 
 def test_the_loss_compares_in_physical_units():

@@ -9,7 +9,7 @@ from bench.backbones import BACKBONES
 from bench.models.target import build_target
 from bench.settings import ModelSettings
 from methods.small_supervised import SmallSupervised
-from tests.test_models import source
+from tests.tiny_models import source
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (3, 20, 20)])

@@ -14,9 +14,10 @@ from tasks.contract import Split
 SAMPLES = 2000
 """Target samples that the discrepancy is estimated from."""
 CLUSTERS = 10
-"""Pseudo-classes of targets that are no classes, as in stage 1 of ORCA."""
-TARGET_BYTES = 256 << 20
-"""Flattened targets are clustered in memory: fewer samples are used where they would take more than this."""
+"""Pseudo-classes of a dense, multi-label or regression target (k-means on the flattened targets), as ORCA has it."""
+WHOLE_TARGETS = 256 << 20
+"""Targets up to so many bytes are clustered at once; larger ones in batches, so that they are never in memory whole. The
+discrepancy takes fewer samples of them."""
 BATCH = 64
 
 
@@ -39,7 +40,7 @@ def choose_samples(split: Split, seed: int) -> np.ndarray:
     count = min(SAMPLES, len(split))
     if split.labels is None:
         size = split.batch(np.arange(1), None).y.size * 4
-        count = min(count, max(CLUSTERS, TARGET_BYTES // size))
+        count = min(count, max(CLUSTERS, WHOLE_TARGETS // size))
     return np.sort(np.random.default_rng([seed, len(split)]).permutation(len(split))[:count])
 
 
@@ -53,7 +54,7 @@ def view_target(
     groups of classes (k-means on class means of the embedded inputs) where it has more classes than the source.
     """
     index = choose_samples(split, seed)
-    features, tokens, targets = [], [], []
+    features, tokens = [], []
     was_training = embedder.training, encoder.training
     embedder.eval(), encoder.eval()
     try:
@@ -62,23 +63,45 @@ def view_target(
             embedded = embedder(torch.as_tensor(batch.x, dtype=torch.float32, device=device))
             features.append(encoder(embedded).mean(dim=1).float().cpu().numpy())
             tokens.append(embedded.mean(dim=1).float().cpu().numpy())
-            if split.labels is None:
-                targets.append(np.asarray(batch.y, dtype=np.float32).reshape(len(batch.y), -1))
     finally:
         embedder.train(was_training[0]), encoder.train(was_training[1])
     if split.labels is None:
-        labels, names, origin = _clusters(np.concatenate(targets), most_classes, seed)
+        labels, names, origin = _clusters(split, index, most_classes, seed)
     else:
         labels, names, origin = _classes(split.labels[index], np.concatenate(tokens), most_classes, seed)
     return TargetView(np.concatenate(features), labels, names, origin)
 
 
-def _clusters(targets: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, tuple[str, ...], str]:
-    from sklearn.cluster import KMeans
-
-    k = min(CLUSTERS, most, len(np.unique(targets, axis=0)))
-    labels = KMeans(k, n_init=4, random_state=seed).fit_predict(targets).astype(np.int64)
+def _clusters(split: Split, index: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, tuple[str, ...], str]:
+    k = min(CLUSTERS, most, len(np.unique(flat_targets(split, index), axis=0)))
+    labels = cluster_targets(split, index, k, seed)
     return labels, tuple(f"cluster {i}" for i in range(k)), f"{k} k-means clusters of the flattened targets"
+
+
+def flat_targets(split: Split, index: np.ndarray) -> np.ndarray:
+    """(n, values) float32 targets of the samples at `index`."""
+    y = split.batch(index, None).y
+    return np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float32)
+
+
+def cluster_targets(split: Split, index: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """(n,) k-means clusters, at most `k`, of the flattened targets of the samples at `index`; deterministic in `seed`.
+
+    Targets above `WHOLE_TARGETS` bytes are read in batches by mini-batch k-means.
+    """
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
+    k, size = min(k, len(index)), flat_targets(split, index[:1]).nbytes
+    if size * len(index) <= WHOLE_TARGETS and len(index) <= 10_000:
+        return KMeans(k, n_init=4, random_state=seed).fit_predict(flat_targets(split, index)).astype(np.int64)
+    rows = max(k, min(1024, WHOLE_TARGETS // max(1, size)))
+    chunks = [index[i : i + rows] for i in range(0, len(index), rows)]
+    if len(chunks) > 1 and len(chunks[-1]) < k:
+        chunks[-2:] = [np.concatenate(chunks[-2:])]
+    model = MiniBatchKMeans(k, n_init=4, random_state=seed)
+    for chunk in chunks:
+        model.partial_fit(flat_targets(split, chunk))
+    return np.concatenate([model.predict(flat_targets(split, c)) for c in chunks]).astype(np.int64)
 
 
 def _classes(labels: np.ndarray, tokens: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, tuple[str, ...], str]:

@@ -10,19 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.analysis.target import CLUSTERS, cluster_targets
 from bench.cell.batches import Loader, rng, torch_seed
 from bench.cell.build import Built
 from bench.cell.phase import Phase, first_step
 from bench.cell.run import Run
 from bench.cell.trainer import Trainer
 from methods.contract import MethodError, Position, Source, TorchBatch
-from tasks.contract import Data, Split
+from tasks.contract import Data
 from tasks.losses import LOSSES
-
-CLUSTERS = 10
-"""Pseudo-classes of a dense, multi-label or regression target (k-means on the flattened targets), as ORCA has it."""
-WHOLE_TARGETS = 256 << 20
-"""Targets up to so many bytes are clustered at once; larger ones in batches, so that they are never in memory whole."""
 
 
 class CellContext:
@@ -73,7 +69,10 @@ class CellContext:
         """(n,) class labels of the training split, or k-means clusters of its targets."""
         if self._labels is None:
             split = self.data.train
-            self._labels = split.labels if split.labels is not None else cluster_targets(split, self._seed)
+            found = split.labels
+            self._labels = (
+                cluster_targets(split, np.arange(len(split)), CLUSTERS, self._seed) if found is None else found
+            )
         return self._labels
 
     def batch(self, index: np.ndarray) -> TorchBatch:
@@ -132,29 +131,3 @@ class CellContext:
     def solve(self, name: str, work: Callable[[], Mapping[str, float]]) -> None:
         """A stage 1 without steps; see `methods.contract.Context.solve`."""
         self.trainer.solve(name, work)
-
-
-def cluster_targets(split: Split, seed: int) -> np.ndarray:
-    """(n,) k-means clusters of the flattened targets of a split, deterministic in `seed`.
-
-    Targets above `WHOLE_TARGETS` bytes are read in batches by mini-batch k-means.
-    """
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-
-    def targets(index: np.ndarray) -> np.ndarray:
-        y = split.batch(index, None).y
-        return np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float32)
-
-    n = len(split)
-    k = min(CLUSTERS, n)
-    size = targets(np.arange(1)).nbytes * n
-    if size <= WHOLE_TARGETS and n <= 10_000:
-        return KMeans(k, n_init=4, random_state=seed).fit_predict(targets(np.arange(n))).astype(np.int64)
-    rows = max(k, min(1024, WHOLE_TARGETS // max(1, size // n)))
-    chunks = [np.arange(i, min(i + rows, n)) for i in range(0, n, rows)]
-    if len(chunks) > 1 and len(chunks[-1]) < k:
-        chunks[-2:] = [np.concatenate(chunks[-2:])]
-    model = MiniBatchKMeans(k, n_init=4, random_state=seed)
-    for chunk in chunks:
-        model.partial_fit(targets(chunk))
-    return np.concatenate([model.predict(targets(c)) for c in chunks]).astype(np.int64)
