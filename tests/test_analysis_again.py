@@ -18,7 +18,8 @@ from bench.errors import Exit, UsageError
 from bench.models.source import load_source_model
 from bench.records.store import Store
 from bench.settings import AnalysisSettings
-from bench.sources import SourceData, load_source
+from bench.sources import load_source
+from bench.sources.data import SourceData
 from tasks.files.arrays import read_arrays
 from tests.record_factory import make_record
 

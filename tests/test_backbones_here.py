@@ -174,7 +174,7 @@ def test_roberta_is_read_from_the_hub_cache(empty_hub):
     backbone = replace(backbone, parameters=sum(p.numel() for p in library.encoder.parameters()))
     library.save_pretrained(put_in_hub(empty_hub, backbone, backbone.hub_files))
     model, ids = load_source_model(backbone), torch.arange(10, 26).reshape(2, 8)
-    assert model.pretrained
+    assert model.weights.startswith("pretrained")
     torch.testing.assert_close(model(ids), library(ids).last_hidden_state)
 
 

@@ -32,7 +32,7 @@ def test_digits_are_those_of_scikit_learn_with_a_quarter_of_each_class_for_testi
     arrays = digits()
     assert arrays.x.shape == (1797, 1, 8, 8)
     assert arrays.train == 1347
-    assert np.bincount(arrays.y[arrays.test_index]).min() >= 43
+    assert np.bincount(arrays.y[arrays.train :]).min() >= 43
     original = load_digits().images.reshape(1797, -1)
     restored = np.round(arrays.x.reshape(1797, -1) * (16 / 255))
     assert sorted(map(tuple, restored)) == sorted(map(tuple, original))
@@ -45,14 +45,14 @@ def test_topics_are_windows_of_32_tokens_in_10_classes():
     assert len(arrays.classes) == 10
     assert set(arrays.x[:, 0]) == {101} and set(arrays.x[:, -1]) == {102}, "windows are between [CLS] and [SEP]"
     assert np.bincount(arrays.y[: arrays.train]).min() >= 20
-    assert set(arrays.y[arrays.test_index]) == set(range(10))
+    assert set(arrays.y[arrays.train :]) == set(range(10))
 
 
 @needs_minilm
 def test_no_text_window_is_in_training_and_in_testing():
     arrays = topics()
-    training = {tuple(row) for row in arrays.x[arrays.train_index]}
-    shared = sum(tuple(row) in training for row in arrays.x[arrays.test_index])
+    training = {tuple(row) for row in arrays.x[: arrays.train]}
+    shared = sum(tuple(row) in training for row in arrays.x[arrays.train :])
     assert shared == 0
 
 

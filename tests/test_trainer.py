@@ -12,9 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bench.cell.batches import order, rng
-from bench.cell.budget import Span
 from bench.cell.checkpoint import Checkpoints
-from bench.cell.phase import Phase, warmup_decay
+from bench.cell.phase import Phase, Span, warmup_decay
 from bench.cell.steps import accumulate
 from bench.cell.trainer import Diverged, Trainer
 from bench.settings import TrainerSettings

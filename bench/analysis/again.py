@@ -76,7 +76,8 @@ def _from_weights(
     from bench.backbones import BACKBONES
     from bench.models.source import load_source_model
     from bench.settings import AnalysisSettings
-    from bench.sources import SourceData, load_source
+    from bench.sources import load_source
+    from bench.sources.data import SourceData
 
     backbone, settings = BACKBONES[record["backbone"]], record["settings"]
     source_arrays = load_source(settings["source.name"], backbone, data_dir, settings["source.corrupt"], record["seed"])

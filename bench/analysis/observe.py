@@ -21,7 +21,7 @@ from bench.analysis.features import (
 from bench.analysis.inputs import AnalysisError
 from bench.analysis.similarity import movement
 from bench.analysis.summary import NAMES, summarise
-from bench.analysis.target import TargetView, view_target
+from bench.analysis.target import view_target
 from bench.settings import AnalysisSettings
 from bench.sources.data import SourceData
 from tasks.contract import Data
@@ -85,13 +85,14 @@ class Observer:
         context: dict[str, dict[str, Any]] = {name: {} for name in self.names}
         context.get("probe", {})["not_reached"] = sorted(e for e in self._chosen if e > last)
         if "discrepancy" in self.names:
+            most, body = len(np.unique(arrays["source_labels"][~self._test])), self._source.model.encoder
             try:
-                view = self._target(model, data, arrays)
+                seen, origin = view_target(model.embedder, body, data.train, self._source.device, most, self._seed)
             except AnalysisError as error:
                 skipped["discrepancy"] = {"skipped": str(error)}
             else:
-                arrays |= {f"target_{k}": np.asarray(getattr(view, k)) for k in ("features", "labels", "names")}
-                context["discrepancy"] = {"target_labels": view.origin, "embedder": f"after epoch {last}"}
+                arrays |= seen
+                context["discrepancy"] = {"target_labels": origin, "embedder": f"after epoch {last}"}
         if "similarity" in self.names:
             context["similarity"] = self._movement(model.encoder, bool(arrays["started_pretrained"]))
         summary = {}
@@ -129,13 +130,6 @@ class Observer:
             "started_pretrained": np.array(started),
             **{f"features_epoch_{e}": f for e, f in kept.items() if not (e == 0 and started)},
         }
-
-    def _target(self, model: Any, data: Data, arrays: dict[str, np.ndarray]) -> TargetView:
-        assert self._source is not None
-        most = len(np.unique(arrays["source_labels"][~self._test]))
-        return view_target(
-            model.embedder, self._source.model.encoder, data.train, self._source.device, most, self._seed
-        )
 
     def _movement(self, encoder: nn.Module, started_pretrained: bool) -> dict[str, Any]:
         """Relative weight movement since the pretrained body; none for a body that started elsewhere."""

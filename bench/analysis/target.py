@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
@@ -21,20 +19,6 @@ discrepancy takes fewer samples of them."""
 BATCH = 64
 
 
-@dataclass(frozen=True)
-class TargetView:
-    """Some target samples, as f_0(e(x)) sees them, with labels."""
-
-    features: np.ndarray
-    """(n, d) float32: token means of the pretrained encoder on embedded inputs."""
-    labels: np.ndarray
-    """(n,) int64, 0 to K-1."""
-    names: tuple[str, ...]
-    """K names: a class number, a cluster, or the classes that were merged into a group."""
-    origin: str
-    """In words: where the labels come from."""
-
-
 def choose_samples(split: Split, seed: int) -> np.ndarray:
     """Up to SAMPLES rows of a split, drawn without replacement from `seed`, ascending."""
     count = min(SAMPLES, len(split))
@@ -47,10 +31,11 @@ def choose_samples(split: Split, seed: int) -> np.ndarray:
 @torch.no_grad()
 def view_target(
     embedder: nn.Module, encoder: nn.Module, split: Split, device: torch.device, most_classes: int, seed: int
-) -> TargetView:
+) -> tuple[dict[str, np.ndarray], str]:
     """Samples of `split` through e and the pretrained f, not augmented, with at most `most_classes` labels.
 
-    Deterministic in `seed`. Labels are the task's classes; k-means clusters of the flattened targets where it has none;
+    Returns `target_features`, `target_labels` and `target_names` as `bench.analysis.summary` has them, and in words where
+    the labels come from. Deterministic in `seed`. Labels are the task's classes; k-means clusters of the flattened targets where it has none;
     groups of classes (k-means on class means of the embedded inputs) where it has more classes than the source.
     """
     index = choose_samples(split, seed)
@@ -69,7 +54,8 @@ def view_target(
         labels, names, origin = _clusters(split, index, most_classes, seed)
     else:
         labels, names, origin = _classes(split.labels[index], np.concatenate(tokens), most_classes, seed)
-    return TargetView(np.concatenate(features), labels, names, origin)
+    arrays = {"features": np.concatenate(features), "labels": labels, "names": np.array(names)}
+    return {f"target_{name}": array for name, array in arrays.items()}, origin
 
 
 def _clusters(split: Split, index: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, tuple[str, ...], str]:

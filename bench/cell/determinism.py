@@ -20,9 +20,8 @@ def determinism(seed: int, runtime: Mapping[str, Any]) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
     device, tf32 = machine.choose_device(str(runtime.get("trainer.device", "auto"))), torch.backends.cudnn.allow_tf32
     threads = torch.get_num_threads()
-    with threadpool_limits(machine.threads()), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with threadpool_limits(machine.threads()), seeded(seed, "global", device):
         torch.set_num_threads(machine.threads())
-        torch.manual_seed(torch_seed(seed, "global"))
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
         try:
             yield

@@ -40,8 +40,8 @@ class Draft:
         attempts = work / "attempts"
         config = plan.resolve(cell, runtime)
         metric = METRICS[metric_names(registry.tasks()[cell.task], cell.protocol)[0]]
-        unknown: dict[str, Any] = dict.fromkeys(name for name, key in RECORD.items() if key.optional)
         self.record: Record = {
+            **{name: None if key.optional else {} for name, key in RECORD.items() if key.optional or key.nested},
             "schema": SCHEMA,
             **cell.key(),
             "profile": cell.profile,
@@ -54,8 +54,6 @@ class Draft:
             "metric": metric.name,
             "unit": metric.unit,
             "higher_is_better": metric.higher_is_better,
-            **unknown,
-            **{name: {} for name, key in RECORD.items() if key.nested and not key.optional and name not in GIVEN},
             "attempts": len(attempts.read_text().splitlines()) if attempts.exists() else 0,
             "host": socket.gethostname(),
             "device": "unknown",
@@ -186,10 +184,6 @@ class Draft:
     def commit(self) -> str | None:
         """The commit that computes it; None outside of a checkout."""
         return self.record["git"].get("commit")
-
-
-GIVEN = ("overrides", "settings", "runtime", "packages", "git", "code")
-"""Objects of a record that are known from the start; the others begin empty."""
 
 
 def _status_of(error: BaseException) -> str:

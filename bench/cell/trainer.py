@@ -20,10 +20,9 @@ from torch import nn
 
 from bench import faults, machine
 from bench.cell.batches import Loader, order, torch_seed
-from bench.cell.budget import Span
 from bench.cell.checkpoint import UNREADABLE, Checkpoints, State, Unfit, first_line, refuse_other_shapes
 from bench.cell.memory import Memory
-from bench.cell.phase import Phase, optimizer_for
+from bench.cell.phase import Phase, Span, optimizer_for
 from bench.cell.steps import Gradient, Group, Steps, accumulate
 from bench.settings import TrainerSettings
 from methods.contract import MethodError, Position
@@ -274,25 +273,24 @@ class Trainer:
 
         A disk that fails or is full costs this checkpoint, not the training: the next one may succeed.
         """
-        clock = time.perf_counter()
         device = self.train.device
-        content = {
-            "state": asdict(self.state),
-            "model": self.model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "sums": self._sums,
-            "rng": torch.get_rng_state(),
-            "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-            "retries": self.memory.retries,
-        }
-        try:
-            self.checkpoints.save(content, self.best_weights)
-        except OSError as error:
-            if faults.of_machine(error) is None:
-                raise
-            faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
+        with self.state.timed("checkpoints"):
+            content = {
+                "state": asdict(self.state),
+                "model": self.model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "sums": self._sums,
+                "rng": torch.get_rng_state(),
+                "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+                "retries": self.memory.retries,
+            }
+            try:
+                self.checkpoints.save(content, self.best_weights)
+            except OSError as error:
+                if faults.of_machine(error) is None:
+                    raise
+                faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
         self._last_save = time.monotonic()
-        self.state.seconds["checkpoints"] += time.perf_counter() - clock
 
     def _restore(self) -> None:
         loaded = self.checkpoints.load()

@@ -41,9 +41,9 @@ class Predictor(nn.Module):
 class Classes(Predictor):
     """Features (B, N', d) -> logits (B, K), for classes and for multiple labels: mean over tokens, linear."""
 
-    def __init__(self, width: int, outputs: int):
+    def __init__(self, linear: nn.Linear):
         super().__init__()
-        self.linear = nn.Linear(width, outputs)
+        self.linear = linear
 
     def map(self, features: torch.Tensor) -> torch.Tensor:
         return self.linear(features.mean(1))

@@ -29,11 +29,6 @@ class SourceModel(nn.Module):
         self.spec, self.embedder, self.encoder, self.head, self.weights = spec, embedder, encoder, head, weights
         self.requires_grad_(False).eval()
 
-    @property
-    def pretrained(self) -> bool:
-        """Whether the weights are pretrained ones."""
-        return self.weights.startswith("pretrained")
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Features (B, N', d) of source inputs."""
         return self.encoder(self.embedder(x))

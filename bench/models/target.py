@@ -89,7 +89,7 @@ def _predictor(
     spec: Backbone, kind: str, embedder: nn.Module, output_shape: tuple[int, ...], settings: ModelSettings
 ) -> nn.Module:
     if kind != "dense":
-        return predictors.Classes(spec.out_width, output_shape[0])
+        return predictors.Classes(nn.Linear(spec.out_width, output_shape[0]))
     head = settings.dense_head
     if isinstance(embedder, embedders.Embedder1D):
         channels, length = output_shape

@@ -13,6 +13,8 @@ from timm.models.swin_transformer import SwinTransformer, WindowAttention
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from bench.models.predictors import Classes
+
 SWIN_BASE = "swin_base_patch4_window7_224.ms_in22k"
 
 
@@ -54,17 +56,6 @@ class ImageEncoder(nn.Module):
             yield from stage.blocks  # type: ignore[misc, union-attr]
 
 
-class MeanHead(nn.Module):
-    """h0: features (B, N', d) -> logits (B, K) by the mean over tokens and a linear map."""
-
-    def __init__(self, linear: nn.Linear):
-        super().__init__()
-        self.linear = linear
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.linear(features.mean(1))
-
-
 def build_swin_micro() -> SwinTransformer:
     """The small Swin that this project pretrains on Fashion-MNIST: 32 px, 8×8 tokens of width 64, 0.93 M weights."""
     return SwinTransformer(
@@ -97,9 +88,9 @@ def build_swin(name: str, weights: Path | None) -> SwinTransformer:
     return model
 
 
-def split_swin(swin: SwinTransformer) -> tuple[ImageEmbedder, ImageEncoder, MeanHead]:
+def split_swin(swin: SwinTransformer) -> tuple[ImageEmbedder, ImageEncoder, Classes]:
     """The three parts (e0, f, h0) of a Swin classifier; they share its parameters."""
-    return ImageEmbedder(swin.patch_embed), ImageEncoder(swin), MeanHead(swin.head.fc)  # type: ignore[arg-type]
+    return ImageEmbedder(swin.patch_embed), ImageEncoder(swin), Classes(swin.head.fc)  # type: ignore[arg-type]
 
 
 def set_drop_path(encoder: ImageEncoder, rate: float) -> None:

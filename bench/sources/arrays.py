@@ -28,20 +28,6 @@ class SourceArrays:
     fingerprint: str = ""
     """SHA-256 over samples, labels and split, as hex."""
 
-    @property
-    def train_index(self) -> np.ndarray:
-        """0 to train-1."""
-        import numpy as np
-
-        return np.arange(self.train)
-
-    @property
-    def test_index(self) -> np.ndarray:
-        """train to n-1."""
-        import numpy as np
-
-        return np.arange(self.train, len(self.x))
-
 
 @dataclass(frozen=True)
 class SourceSet:

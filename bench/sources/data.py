@@ -37,7 +37,7 @@ class SourceData:
         self.seed, self.cache_dir = seed, cache_dir
         self.name, self.classes, self.fingerprint = arrays.name, arrays.classes, arrays.fingerprint
         self.labels = arrays.y[: arrays.train]
-        self.train_index, self.test_index = arrays.train_index, arrays.test_index
+        self.train_index, self.test_index = np.arange(arrays.train), np.arange(arrays.train, len(arrays.x))
 
     def __len__(self) -> int:
         return self.arrays.train
