@@ -153,8 +153,8 @@ def test_a_page_is_written_from_any_records(name, tmp_path):
     assert "Cells that failed" in text and "Generated data" in text
     assert (tmp_path / "out" / "index.html").exists()
     study = studies.find(name)
-    for part in page_of.parts(study, page_of.observe(study, "quick", records, lambda record: {})):
-        looks = looks_of(page_of.panel_of(study, "quick", part))
+    for part in page_of.parts(study, "quick", page_of.observe(study, "quick", records, lambda record: {})):
+        looks = looks_of(part.panel)
         assert len({look.colour for look in looks.values()}) == len(looks), "arms of a page share a colour"
 
 

@@ -98,7 +98,7 @@ def test_outcomes(kind, low, high, outcome):
 def only_part(name, value, curves=lambda record: {}):
     """A study, and the part of its records at quick size."""
     study = studies.find(name)
-    (part,) = page_of.parts(study, page_of.observe(study, "quick", records_of(name, "quick", value), curves))
+    (part,) = page_of.parts(study, "quick", page_of.observe(study, "quick", records_of(name, "quick", value), curves))
     return study, part
 
 
@@ -228,7 +228,7 @@ def test_alignment_loss_against_score_is_a_correlation_within_tasks():
         return {"stage1": [{"phase": "orca", "loss": 9.0}, {"phase": "orca", "loss": record["score"]}] if rises else []}
 
     study, part = only_part("orca-alignment", value, curves)
-    found, panel = page_of.judge(study, part)[4], page_of.panel_of(study, "quick", part)
+    found, panel = page_of.judge(study, part)[4], part.panel
     points, rules = correlation_figure(panel, found, part.table, 5), verdict_figure("x", page_of.judge(study, part))
     assert points is not None and rules is not None and "alignment_loss" not in points.svg()
     assert "end of stage 1 ↓" in points.svg() and "then logarithmic" in rules.svg()

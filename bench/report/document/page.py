@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.report.document.table import Table
@@ -35,7 +35,7 @@ class Fold:
     """Blocks that are closed until opened."""
 
     title: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[Text | Code | Table | Drawing, ...]
 
 
 Block = Text | Banner | Code | Table | Drawing | Fold
@@ -62,7 +62,8 @@ class Page:
     def walk(self) -> Iterator[Block]:
         """Every block, those inside of folds too."""
         for section in self.sections:
-            yield from _walk(section.blocks)
+            for block in section.blocks:
+                yield from block.blocks if isinstance(block, Fold) else (block,)
 
     def tables(self) -> list[Table]:
         """Every table; ValueError if two would be written to one file."""
@@ -81,14 +82,6 @@ def present(*blocks: Block | None) -> tuple[Block, ...]:
 def fold(title: str, table: Table | None) -> Fold | None:
     """A table that is closed until opened; None without one."""
     return None if table is None else Fold(title, (table,))
-
-
-def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
-    for block in blocks:
-        if isinstance(block, Fold):
-            yield from _walk(block.blocks)
-        else:
-            yield block
 
 
 def _unique(items: list) -> list:

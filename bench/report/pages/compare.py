@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -39,7 +40,8 @@ def compare(
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         if name in sides[0] and name in sides[1]:
             pair = (sides[0][name], sides[1][name])
-            sections.append(Section(heading(pair[0]), (Text(_sentence(pair)), _table(pair))))
+            table = _table(pair)
+            sections.append(Section(heading(pair[0]), (Text(_sentence(pair, table)), table)))
     if problems:
         sections.append(problems_section(problems))
     command = f"python -m bench report --compare {names[0]} {names[1]}"
@@ -69,25 +71,13 @@ def _pairs(pair: tuple[Panel, Panel]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((t, r) for p in pair for t in p.tasks for r in p.rows if len(p.of(r, t))))
 
 
-def _gains(pair: tuple[Panel, Panel]) -> list[float]:
-    """By how much B is better than A, in the metric's unit, for each cell where both have a score."""
-    out = []
-    for task, row in _pairs(pair):
-        cells = [p.of(row, task).dropna(subset=["score"]) for p in pair]
-        if all(len(c) for c in cells) and cells[0]["metric"].iloc[0] == cells[1]["metric"].iloc[0]:
-            first, second = (float(c["score"].mean()) for c in cells)
-            higher = bool(cells[0]["higher_is_better"].iloc[0])
-            out.append((second - first) * (1 if higher else -1))
-    return out
-
-
-def _sentence(pair: tuple[Panel, Panel]) -> str:
-    gains = _gains(pair)
-    if not gains:
+def _sentence(pair: tuple[Panel, Panel], table: Table) -> str:
+    found = collections.Counter(table.entry(row, "B is").text for row, _ in table.rows)
+    better, worse, equal = (found[word] for word in ("better", "worse", "equal"))
+    if not better + worse + equal:
         return "No cell has a score in both stores."
-    better, worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
-    text = f"Of {len(gains)} cells with a score in both, B is better on {better}, worse on {worse}, equal on "
-    text += f"{len(gains) - better - worse}."
+    text = f"Of {better + worse + equal} cells with a score in both, B is better on {better}, worse on {worse}, "
+    text += f"equal on {equal}."
     different = {k for p, q in (pair, pair[::-1]) for k, v in p.shared.items() if q.shared.get(k) != v}
     if different:
         said = [", ".join(f"{k} = {p.shared.get(k, 'as the recipe')}" for k in sorted(different)) for p in pair]

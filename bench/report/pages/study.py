@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,12 @@ from bench.words import counted
 class Part:
     """Records that may be judged together: one origin, and one backbone on each task."""
 
-    origin: str
-    backbone: str | None
-    """Where a task was run on several: the one of this part."""
+    panel: Panel
+    """The part as a panel of the general report: its rows are the study's arms."""
     table: pd.DataFrame
     """As `observations.observe` makes it; tuned arms reduced to their chosen variants."""
     searched: pd.DataFrame
     """The same with every variant of tuned arms."""
-    apart: int = 0
-    """Number of a part that is not comparable with the others of its origin and backbone; 0 is the main one."""
-    differs: tuple[str, ...] = ()
-    """As in `frame.Panel`."""
 
 
 def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None = None) -> Page:
@@ -56,9 +51,8 @@ def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None 
     study, catalogue = studies.find(name), catalogue or Catalogue()
     table = observe(study, size, evidence.records, evidence.curves)
     sections = [_question(study, size, table)]
-    for part in parts(study, table):
-        panel = panel_of(study, size, part)
-        sections += [_verdicts(study, part, panel), _shown(panel, catalogue, evidence)]
+    for part in parts(study, size, table):
+        sections += [_verdicts(study, part), _shown(part.panel, catalogue, evidence)]
     frame = to_frame(list(table.drop_duplicates("id")["record"]))
     sections += [*failures(frame), _provenance(frame, name, size, evidence.folder)]
     return page(f"Study {study.name}, size {size}", sections, frame)
@@ -67,8 +61,8 @@ def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None 
 def verdicts(name: str, size: str, evidence: Evidence) -> dict[str, list[Verdict]]:
     """The verdict on every rule, for each part of the records ("generated", "official", or with a backbone's name)."""
     study = studies.find(name)
-    found = parts(study, observe(study, size, evidence.records, evidence.curves))
-    return {_part_name(part): judge(study, part) for part in found}
+    found = parts(study, size, observe(study, size, evidence.records, evidence.curves))
+    return {_part_name(part.panel): judge(study, part) for part in found}
 
 
 def judge(study: Study, part: Part) -> list[Verdict]:
@@ -76,7 +70,7 @@ def judge(study: Study, part: Part) -> list[Verdict]:
     return [decide(rule, part.table, len(study.rules)) for rule in study.rules]
 
 
-def parts(study: Study, table: pd.DataFrame) -> Iterator[Part]:
+def parts(study: Study, size: str, table: pd.DataFrame) -> Iterator[Part]:
     """The parts of a study's observations, official data first."""
     for origin in ("official", "generated"):
         chosen = table[table["origin"] == origin]
@@ -89,19 +83,19 @@ def parts(study: Study, table: pd.DataFrame) -> Iterator[Part]:
                 for _, searched, differs in comparable_sets(same_code)
             )
             for apart, (searched, differs) in enumerate(sets):
-                yield Part(origin, backbone, tuned(searched, study), searched, apart, differs)
+                kept = tuned(searched, study)
+                panel = _panel(study, size, kept, backbone)
+                yield Part(replace(panel, apart=apart, differs=differs), kept, searched)
 
 
-def panel_of(study: Study, size: str, part: Part) -> Panel:
-    """The part as a panel of the general report: its rows are the study's arms."""
-    frame = to_frame(list(part.table["record"])).assign(row=list(part.table["arm"]))
+def _panel(study: Study, size: str, table: pd.DataFrame, backbone: str | None) -> Panel:
+    frame = to_frame(list(table["record"])).assign(row=list(table["arm"]))
     frame = frame.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
     chosen = study.size(size)
     rows = tuple(arm.name for arm in study.arms if arm.name in set(frame["row"]))
     tasks = tuple(ordered(frame["task"].unique(), chosen.tasks))
-    where = (chosen.profile, chosen.protocol, part.origin, part.backbone)
-    name = f"{study.name}-{size}"
-    return Panel(name, *where, frame, tasks, rows, dict(chosen.set), part.apart, part.differs)
+    where = (chosen.profile, chosen.protocol, str(frame["origin"].iloc[0]), backbone)
+    return Panel(f"{study.name}-{size}", *where, frame, tasks, rows, dict(chosen.set))
 
 
 def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
@@ -118,14 +112,14 @@ def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
     return Section("Question", tuple(Text(line) for line in lines))
 
 
-def _verdicts(study: Study, part: Part, panel: Panel) -> Section:
-    found = judge(study, part)
+def _verdicts(study: Study, part: Part) -> Section:
+    found, panel = judge(study, part), part.panel
     price = prices(panel).sentence
     blocks = present(
         _sentence(found),
         Text(price) if price else None,
         verdict_table(panel, found),
-        tuning_table(study, part, panel),
+        tuning_table(study, part),
         verdict_figure(panel.name, found),
         trend_figure(study, panel),
         *(
@@ -134,7 +128,7 @@ def _verdicts(study: Study, part: Part, panel: Panel) -> Section:
             if verdict.rule.kind == "correlated"
         ),
     )
-    return Section(f"Verdict, {_part_name(part)} data", blocks)
+    return Section(f"Verdict, {_part_name(panel)} data", blocks)
 
 
 def _sentence(found: Sequence[Verdict]) -> Text:
@@ -193,8 +187,9 @@ def _over(estimate: Estimate) -> str:
     return f"{counted(estimate.n, 'run')} on {counted(estimate.tasks, 'task')}"
 
 
-def tuning_table(study: Study, part: Part, panel: Panel) -> Table | None:
+def tuning_table(study: Study, part: Part) -> Table | None:
     """What each tuned arm chose on validation, by task; None if no arm is tuned."""
+    panel = part.panel
     names = {arm.name: [key for key, _ in arm.grid] for arm in study.arms if arm.grid}
     rows = []
     for arm in (row for row in panel.rows if row in names):
@@ -244,6 +239,6 @@ def _provenance(frame: pd.DataFrame, name: str, size: str, folder: Path | str) -
     return Section("Provenance", tuple(blocks))
 
 
-def _part_name(part: Part) -> str:
-    said = f"{part.origin} ({part.backbone})" if part.backbone else part.origin
-    return f"{said}, set apart {part.apart}" if part.apart else said
+def _part_name(panel: Panel) -> str:
+    said = f"{panel.origin} ({panel.backbone})" if panel.backbone else panel.origin
+    return f"{said}, set apart {panel.apart}" if panel.apart else said
