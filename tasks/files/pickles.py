@@ -44,10 +44,10 @@ class _Unpacked(io.RawIOBase):
         return got
 
 
-def _load(stream: IO[bytes], path: Path, most: int, encoding: stackmachine.Encoding) -> Any:
+def _load(stream: IO[bytes], path: Path, most: int) -> Any:
     expected = "a pickle of numpy arrays, numbers, strings, lists, tuples and dicts only"
     try:
-        return stackmachine.run(stream, most, encoding)
+        return stackmachine.run(stream, most)
     except Forbidden as error:
         found = f"a pickle that names {error}" + _mangled(path)
         cure = "Do not open this file with plain pickle: it may run code. Get it from its official source."
@@ -87,13 +87,12 @@ def open_checked(path: Path, expected: str, cure: str = AGAIN) -> io.BufferedRea
     return stream
 
 
-def load_pickle(path: Path, *, gz: bool = False, encoding: stackmachine.Encoding = "bytes", cure: str = AGAIN) -> Any:
+def load_pickle(path: Path, *, gz: bool = False, cure: str = AGAIN) -> Any:
     """The object in the pickle at `path` (gzipped with `gz`), built of numpy arrays and plain containers only.
 
     Args:
         path: the file.
         gz: the pickle is gzip-compressed.
-        encoding: for strings of Python-2 pickles: "bytes" keeps them bytes, "latin1" makes them str.
         cure: what to do when the file is missing or unreadable, in words.
 
     Raises:
@@ -103,9 +102,9 @@ def load_pickle(path: Path, *, gz: bool = False, encoding: stackmachine.Encoding
     with open_checked(path, "a gzipped pickle" if gz else "a pickle", cure) as raw:
         size = Path(path).stat().st_size
         if not gz:
-            return _load(raw, path, size, encoding)
+            return _load(raw, path, size)
         most = 2**26 + MOST_UNPACKED * size
-        return _load(io.BufferedReader(_Unpacked(raw, most)), path, most, encoding)
+        return _load(io.BufferedReader(_Unpacked(raw, most)), path, most)
 
 
 def load_npy(path: Path, *, objects: bool = False) -> np.ndarray:
@@ -127,7 +126,7 @@ def load_npy(path: Path, *, objects: bool = False) -> np.ndarray:
         except Unfit as error:
             raise DataError(path, str(error) + _mangled(path), expected) from error
         require(objects, path, f"a pickled object array {shape}", "a plain numeric array")
-        array = _load(stream, path, left, "bytes")
+        array = _load(stream, path, left)
         whole = isinstance(array, np.ndarray) and array.shape == shape
         require(whole, path, f"a pickled {type(array).__name__}", f"an object array of shape {shape}")
         return array

@@ -14,7 +14,7 @@ from __future__ import annotations
 import codecs
 import struct
 from collections.abc import Callable
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,31 +47,31 @@ SHORT = 256
 """Bytes or characters up to which taking from the memo is not counted."""
 LARGE = 2**16
 """Bytes from which a value is read into an array's own memory, if as many can still come."""
-Encoding = Literal["bytes", "latin1"]
 SMALL = frozenset({Name, Kind, int, float, bool, complex, type(None)})
 
 
-def run(stream: IO[bytes], most: int, encoding: Encoding) -> Any:
+def run(stream: IO[bytes], most: int) -> Any:
     """The value of the pickle that `stream` is at: numbers, text, bytes, containers and arrays of them.
+
+    Strings of Python 2 come as bytes.
 
     Args:
         stream: read from its position to the pickle's end.
         most: bytes that can still come; nothing larger is made room for.
-        encoding: what strings of Python 2 become: "bytes", or "latin1" for str.
 
     Raises:
         Forbidden: a name beyond the few that arrays need.
         Unfit: anything else that plain data have no use for, or too much of it.
         EOFError: the stream ends before the pickle does.
     """
-    return _Machine(stream, most, encoding).run()
+    return _Machine(stream, most).run()
 
 
 class _Machine:
     """Stack, memo and the steps. Lists, dicts and sets grow only while they are new: the memo does not give them out."""
 
-    def __init__(self, stream: IO[bytes], most: int, encoding: Encoding):
-        self.stream, self.read, self.encoding = stream, stream.read, encoding
+    def __init__(self, stream: IO[bytes], most: int):
+        self.stream, self.read = stream, stream.read
         self.end = stream.tell() + most
         self.shared = MOST_SHARED
         self.stack: list[Any] = []
@@ -145,16 +145,13 @@ class _Machine:
         count = self.number(form)
         if count < 0:
             raise Unfit("a string of negative length")
-        self.old_string(self.exactly(self.room(count)))
+        self.stack.append(self.exactly(self.room(count)))
 
     def quoted(self) -> None:
         line = self.line()
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
             raise Unfit("a string without quotes")
-        self.old_string(codecs.escape_decode(line[1:-1])[0])  # type: ignore[attr-defined]
-
-    def old_string(self, data: bytes) -> None:
-        self.stack.append(data if self.encoding == "bytes" else data.decode("latin1"))
+        self.stack.append(codecs.escape_decode(line[1:-1])[0])  # type: ignore[attr-defined]
 
     def whole(self, form: struct.Struct) -> None:
         count = self.number(form)

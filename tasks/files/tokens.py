@@ -60,6 +60,7 @@ class Arguments(tuple):
 
 TOKENS = frozenset({Name, Kind, Blank, Raw, Arguments})
 """Types that stay on the stack: no container holds one, and none leaves."""
+ORDERS = ("<", ">", "=", "|")
 KEYS = frozenset({str, bytes, int, bool, type(None)})
 NAMES = {
     **{("builtins", n): n for n in ("bytes", "bytearray", "complex", "set", "frozenset")},
@@ -107,12 +108,7 @@ def call(name: str, arguments: Sequence[Any]) -> Any:
 def build(value: Any, state: Any) -> Any:
     """`value` with its state: byte order of a dtype, content of an array. A dtype's flags are what its type has."""
     match value, state:
-        case Kind(dtype), (int(), str() | bytes() as order, None, None, None, *_) if _text(order) in (
-            "<",
-            ">",
-            "=",
-            "|",
-        ):
+        case Kind(dtype), (int(), str() | bytes() as order, None, None, None, *_) if _text(order) in ORDERS:
             return Kind(dtype.newbyteorder(_text(order)))  # type: ignore[arg-type]
         case Blank(), (int(), tuple() as shape, Kind(dtype), int() as fortran, list() as content) if dtype.hasobject:
             return _objects(content, shape, bool(fortran))
@@ -128,17 +124,13 @@ def _objects(content: list, shape: tuple, fortran: bool) -> np.ndarray:
     out = np.empty(len(content), object)
     for i, value in enumerate(content):
         out[i] = value
-    return np.asarray(
-        out.reshape(shape), order="F" if fortran else "C"
-    )  # the list is in C order, whatever the memory's
+    return np.asarray(out.reshape(shape), order="F" if fortran else "C")  # the list is in C order all the same
 
 
 def _memory(content: Any) -> np.ndarray:
-    """Bytes as writeable memory (n,) uint8; Python 2's come as str where they are decoded as latin1."""
+    """Bytes as writeable memory (n,) uint8."""
     if isinstance(content, Raw):
         return content.data
-    if isinstance(content, str):
-        content = content.encode("latin1")
     if not isinstance(content, bytes | bytearray):
         raise Unfit(f"an array from a {type(content).__name__}")
     return np.frombuffer(content, np.uint8).copy()

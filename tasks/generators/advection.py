@@ -22,4 +22,4 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`tensor` (samples, nt, nx) over (0, 1) x [0, 2]."""
     x, t = centres(nx), saved_times(nt, END)
     u = np.stack([solve(sample_rng("advection", i), x, t).astype(np.float32) for i in range(samples)])
-    write_flat(path, "advection", {"tensor": u}, {"x": x, "t": t}, {"beta": BETA}, {"nx": nx, "nt": nt})
+    write_flat(path, "advection", {"tensor": u}, {"x": x, "t": t}, {"beta": BETA})

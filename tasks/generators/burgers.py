@@ -64,5 +64,5 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     """`tensor` (samples, nt, nx) over (0, 1) x [0, 2]."""
     x, t = centres(nx), saved_times(nt, END)
     made = in_blocks("burgers", samples, BLOCK, lambda rngs: solve(np.stack([random_sines(r)(x) for r in rngs]), t))
-    u = np.stack([trajectory.astype(np.float32) for trajectory in made])
-    write_flat(path, "burgers", {"tensor": u}, {"x": x, "t": t}, {"Nu": NU}, {"nx": nx, "nt": nt})
+    u = np.stack([*made])
+    write_flat(path, "burgers", {"tensor": u}, {"x": x, "t": t}, {"Nu": NU})

@@ -41,6 +41,6 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
         start = np.stack([initial(r, x) for r in rngs], axis=1)
         return compressible.solve(start, t, 2.0 / nx, ETA, ZETA)
 
-    w = np.stack([one.astype(np.float32) for one in in_blocks("cfd_1d", samples, BLOCK, solve)])
+    w = np.stack([*in_blocks("cfd_1d", samples, BLOCK, solve)])
     arrays = {"density": w[:, :, 0], "pressure": w[:, :, 2], "Vx": w[:, :, 1]}
-    write_flat(path, "cfd_1d", arrays, {"x": x, "t": t}, {"eta": ETA, "zeta": ZETA}, {"nx": nx, "nt": nt})
+    write_flat(path, "cfd_1d", arrays, {"x": x, "t": t}, {"eta": ETA, "zeta": ZETA})

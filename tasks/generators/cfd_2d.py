@@ -58,7 +58,7 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     def solve(rngs: list[np.random.Generator]) -> np.ndarray:
         return compressible.solve(np.stack([initial(r, x) for r in rngs], axis=1), t, 1.0 / nx, ETA, ZETA)
 
-    w = np.stack([one.astype(np.float32) for one in in_blocks("cfd_2d", samples, BLOCK, solve)])
+    w = np.stack([*in_blocks("cfd_2d", samples, BLOCK, solve)])
     arrays = {"density": w[:, :, 0], "pressure": w[:, :, 3], "Vx": w[:, :, 1], "Vy": w[:, :, 2]}
     constants = {"M": MACH, "eta": ETA, "zeta": ZETA}
-    write_flat(path, "cfd_2d", arrays, {"x": x, "y": x, "t": t}, constants, {"nx": nx, "nt": nt})
+    write_flat(path, "cfd_2d", arrays, {"x": x, "y": x, "t": t}, constants)

@@ -63,4 +63,4 @@ def write(path: Path, *, samples: int, nx: int) -> None:
     pairs = [solve(sample_rng("darcy_pdebench", i), nx) for i in range(samples)]
     a, u = (np.stack([p[k] for p in pairs]) for k in (0, 1))
     x = centres(nx)
-    write_flat(path, "darcy_pdebench", {"nu": a, "tensor": u[:, None]}, {"x": x, "y": x}, {"beta": BETA}, {"nx": nx})
+    write_flat(path, "darcy_pdebench", {"nu": a, "tensor": u[:, None]}, {"x": x, "y": x}, {"beta": BETA})

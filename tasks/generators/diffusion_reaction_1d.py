@@ -53,6 +53,6 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     made = in_blocks(
         "diffusion_reaction_1d", samples, BLOCK, lambda rngs: solve(np.stack([initial(r, x) for r in rngs]), t)
     )
-    u = np.stack([trajectory.astype(np.float32) for trajectory in made])
+    u = np.stack([*made])
     constants = {"Nu": NU, "rho": RHO}
-    write_flat(path, "diffusion_reaction_1d", {"tensor": u}, {"x": x, "t": t}, constants, {"nx": nx, "nt": nt})
+    write_flat(path, "diffusion_reaction_1d", {"tensor": u}, {"x": x, "t": t}, constants)

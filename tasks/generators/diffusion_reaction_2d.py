@@ -49,5 +49,4 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     rngs = (sample_rng("diffusion_reaction_2d", i) for i in range(samples))
     fields = (solve(rng.standard_normal((2, nx, nx)), t) for rng in rngs)
     config = {"Du": DU, "Dv": DV, "k": K, "xdim": nx, "ydim": nx, "tdim": nt}
-    write_groups(path, "diffusion_reaction_2d", fields, {"x": x, "y": x, "t": t}, config,
-                 {"nx": nx, "nt": nt}, samples)  # fmt: skip
+    write_groups(path, "diffusion_reaction_2d", fields, {"x": x, "y": x, "t": t}, config, samples)  # fmt: skip

@@ -45,4 +45,4 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
     starts = [sample_rng("diffusion_sorption", i).uniform(0, 0.2) for i in range(samples)]
     config = {"D": D, "por": POROSITY, "rho_s": RHO_S, "k_f": K_F, "n_f": N_F, "sol": LEFT, "xdim": nx, "tdim": nt}
     write_groups(path, "diffusion_sorption", (solve(s, nx, t)[..., None] for s in starts), {"x": x, "t": t},
-                 config, {"nx": nx, "nt": nt}, samples)  # fmt: skip
+                 config, samples)  # fmt: skip

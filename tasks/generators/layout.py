@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,25 @@ def saved_times(frames: int, end: float) -> np.ndarray:
     return np.linspace(0.0, end, frames)
 
 
+@contextmanager
+def _h5(path: Path, task: str, samples: int, grid: Mapping[str, np.ndarray]) -> Iterator[h5py.File]:
+    """The HDF5 file `path`, marked; the further arguments of its generator are the lengths of the grid's x and t."""
+    size = {f"n{axis}": len(grid[axis]) for axis in ("x", "t") if axis in grid}
+    with writing(path, task=task, samples=samples, size=size) as temporary, h5py.File(temporary, "w") as h5:
+        h5.attrs["generated_by"] = GENERATOR
+        yield h5
+
+
 def write_flat(
     path: Path, task: str, arrays: Mapping[str, np.ndarray], grid: Mapping[str, np.ndarray],
-    constants: Mapping[str, float], size: Mapping[str, Any],
+    constants: Mapping[str, float],
 ) -> None:  # fmt: skip
     """Arrays (sample, time, *space) with `x-coordinate` ..., as PDEBench's JAX generators leave them.
 
     A `t` in `grid` gets the one extra entry that those files have. Everything is stored contiguous, as float32.
     """
     samples = len(next(iter(arrays.values())))
-    with writing(path, task=task, samples=samples, size=size) as temporary, h5py.File(temporary, "w") as h5:
-        h5.attrs["generated_by"] = GENERATOR
+    with _h5(path, task, samples, grid) as h5:
         for name, constant in constants.items():
             h5.attrs[name] = constant
         for name, array in arrays.items():
@@ -45,11 +54,10 @@ def write_flat(
 
 def write_groups(
     path: Path, task: str, fields: Iterable[np.ndarray], grid: Mapping[str, np.ndarray],
-    config: Mapping[str, Any], size: Mapping[str, Any], samples: int, compression: str | None = "lzf",
+    config: Mapping[str, Any], samples: int, compression: str | None = "lzf",
 ) -> None:  # fmt: skip
     """Groups `0000`, `0001`, ... with `data` (time, *space, channel), `grid/x` ..., attribute `config` (YAML)."""
-    with writing(path, task=task, samples=samples, size=size) as temporary, h5py.File(temporary, "w") as h5:
-        h5.attrs["generated_by"] = GENERATOR
+    with _h5(path, task, samples, grid) as h5:
         for i, values in enumerate(fields):
             group = h5.create_group(f"{i:04d}")
             group.create_dataset("data", data=np.asarray(values, np.float32), compression=compression)

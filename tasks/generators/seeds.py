@@ -21,11 +21,11 @@ def sample_rng(task: str, i: int) -> np.random.Generator:
 def in_blocks(
     task: str, samples: int, block: int, solve: Callable[[list[np.random.Generator]], np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Samples one by one from `solve`, which makes `block` of them (first axis) from their generators.
+    """Samples one by one, float32, from `solve`, which makes `block` of them (first axis) from their generators.
 
     Blocks are always whole, the last one is cut: a sample shares its time steps and its place in memory with the same
     neighbours whatever the number of samples, so it is the same bit for bit.
     """
     for start in range(0, samples, block):
         made = solve([sample_rng(task, i) for i in range(start, start + block)])
-        yield from made[: samples - start]
+        yield from made[: samples - start].astype(np.float32)

@@ -86,5 +86,4 @@ def write(path: Path, *, samples: int, nx: int, nt: int) -> None:
 
     config = {"inner_height": INSIDE, "x_left": -HALF_WIDTH, "x_right": HALF_WIDTH, "xdim": nx, "tdim": nt}
     fields = (h[..., None] for h in in_blocks("shallow_water", samples, BLOCK, make))
-    write_groups(path, "shallow_water", fields, {"x": x, "y": x, "t": t}, config,
-                 {"nx": nx, "nt": nt}, samples, compression=None)  # fmt: skip
+    write_groups(path, "shallow_water", fields, {"x": x, "y": x, "t": t}, config, samples, compression=None)  # fmt: skip
