@@ -21,8 +21,7 @@ def read(request: Request) -> Data:
     `strict` keeps three channels of 1,024 points, standardises inputs and decodes predictions per channel. `paper` lays
     the fields end to end, 1 x 3072, and z-scores inputs and targets by the training inputs' point statistics.
     """
-    from tasks.files.pairs import cut, load
-    from tasks.files.paper_cfd import end_to_end, normalise_by_inputs
+    from tasks.files.pairs import cut, end_to_end, load, normalise_by_inputs
 
     loaded = load(request, FILE, PAIRS)
     if request.protocol == "paper":

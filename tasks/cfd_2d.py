@@ -21,8 +21,7 @@ def read(request: Request) -> Data:
     `strict` standardises inputs and decodes predictions per channel. `paper` z-scores inputs and targets per point by
     the first 100 samples of the file, and tests on the last 10 %.
     """
-    from tasks.files.pairs import cut, load
-    from tasks.files.paper_cfd import normalise_each_frame
+    from tasks.files.pairs import cut, load, normalise_each_frame
 
     loaded = load(request, FILE, PAIRS)
     if request.protocol == "paper":

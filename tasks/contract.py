@@ -36,8 +36,8 @@ class DataError(Exception):
         return f"{self.file}: found {self.found}; expected {self.expected}. {self.cure}"
 
 
-def require(holds: bool | np.bool_, file: Path | str, found: str, expected: str, cure: str = AGAIN) -> None:
-    """DataError unless `holds`."""
+def require(holds: object, file: Path | str, found: str, expected: str, cure: str = AGAIN) -> None:
+    """DataError unless `holds` is true."""
     if not holds:
         raise DataError(file, found, expected, cure)
 

@@ -1,30 +1,31 @@
 """From a PDEBench file to a task: one frame in, one frame out, decimated, cached, cut into splits, with notes.
 
 `tasks.pde.Pairs` says what a task takes from its file. `load` reads it (or the cached copy), `cut` makes the splits; a task whose
-published code normalises does so between the two.
+published code normalises does so between the two, by a function of the last section.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.contract import AGAIN, ArraySplit, Data, DataError, File, Request
+from tasks.contract import AGAIN, ArraySplit, Data, DataError, File, Request, require
 from tasks.files.copies import cached
 from tasks.files.locate import find
-from tasks.files.moments import moments
 from tasks.files.pdebench import Header, read_frames, read_header
-from tasks.files.splits import indices_hash, split
+from tasks.files.splits import indices_hash, moments, split
 
 if TYPE_CHECKING:
     from tasks.pde import Pairs
 
 FEWEST = 5
 """Fewest samples that can be split."""
+EPS = 1e-5
+"""Added to the standard deviation, which divides by n - 1."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,13 @@ def load(request: Request, file: File, spec: Pairs) -> Loaded:
 def check(header: Header, spec: Pairs) -> dict[str, Any]:
     """Whether `header` is of the kind that `spec` wants; returns first notes (coefficients, warnings)."""
     path, warnings = header.path, []
-    if header.layout != spec.layout or len(header.shape) != len(spec.axes):
-        raise DataError(path, f"a {header.layout} file in {len(header.shape)}D",
-                        f"a {spec.layout} file in {len(spec.axes)}D")  # fmt: skip
+    found, wanted = (header.layout, len(header.shape)), (spec.layout, len(spec.axes))
+    require(found == wanted, path, "a {} file in {}D".format(*found), "a {} file in {}D".format(*wanted))
     most = max(*spec.inputs, *spec.targets) + (0 if spec.layout == "darcy" else 1)
-    if header.channels < most:
-        raise DataError(path, f"{header.channels} channels", f"at least {most}")
-    if spec.layout != "darcy" and header.frames < 2:
-        raise DataError(path, "a single frame", f"{spec.frames} frames (at least 2)")
-    if header.samples < FEWEST:
-        raise DataError(path, f"{header.samples} samples", f"at least {FEWEST}, to split them")
+    require(header.channels >= most, path, f"{header.channels} channels", f"at least {most}")
+    several = spec.layout == "darcy" or header.frames > 1
+    require(several, path, "a single frame", f"{spec.frames} frames (at least 2)")
+    require(header.samples >= FEWEST, path, f"{header.samples} samples", f"at least {FEWEST}, to split them")
     for name, value in spec.constants.items():
         given = header.constants.get(name)
         if given is None:
@@ -135,3 +133,39 @@ def _spread(y: np.ndarray) -> np.ndarray:
     flat = y.reshape(len(y), -1).astype(np.float64)
     rms = np.sqrt((flat**2).mean(axis=1))
     return flat.std(axis=1) / np.where(rms > 0, rms, 1.0)
+
+
+# -- what published code does to the CFD files before it trains, for protocol `paper`, flaws included ------------------
+
+
+def end_to_end(loaded: Loaded) -> Loaded:
+    """The fields (n, C, L) laid one after the other, (n, 1, C L)."""
+
+    def flat(a: np.ndarray) -> np.ndarray:
+        return a.reshape(len(a), 1, -1)
+
+    notes = {**loaded.notes, "fields": "laid end to end"}
+    return replace(loaded, x=flat(loaded.x), y_train=flat(loaded.y_train), y_test=flat(loaded.y_test), notes=notes)
+
+
+def normalise_by_inputs(loaded: Loaded, policy: str, limit: int | None) -> Loaded:
+    """Inputs and targets z-scored per point by the statistics of the training inputs; never undone."""
+    train = split(policy, len(loaded.x), validation=False)["train"][:limit]
+    kept = "inputs and targets z-scored per point by the training inputs' statistics; scores are in that space"
+    return _normalised(loaded, loaded.x[train], loaded.x[train], kept)
+
+
+def normalise_each_frame(loaded: Loaded, first: int) -> Loaded:
+    """Inputs and targets z-scored per point, each by the `first` samples of the file (train or test); never undone."""
+    kept = f"inputs and targets z-scored per point by the first {first} samples of the file; scores are in that space"
+    return _normalised(loaded, loaded.x[:first], loaded.y_train[:first], kept)
+
+
+def _normalised(loaded: Loaded, for_x: np.ndarray, for_y: np.ndarray, kept: str) -> Loaded:
+    def score(a: np.ndarray, by: np.ndarray) -> np.ndarray:
+        return ((a - by.mean(axis=0)) / (by.std(axis=0, ddof=1) + EPS)).astype(np.float32)
+
+    return replace(
+        loaded, x=score(loaded.x, for_x), y_train=score(loaded.y_train, for_y), y_test=score(loaded.y_test, for_y),
+        notes={**loaded.notes, "kept_defects": [kept]},
+    )  # fmt: skip

@@ -30,7 +30,7 @@ def read_list(root: Path, file: File) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise DataError(path, f"no text ({error})", "one protein name per line") from error
     bad = [n for n in names if not all(c.isalnum() or c in "-_." for c in n) or n.startswith(".")]
-    require(bool(names) and not bad, path, f"the line {bad[0]!r}" if bad else "no names", "one protein name per line")
+    require(names and not bad, path, f"the line {bad[0]!r}" if bad else "no names", "one protein name per line")
     return names
 
 

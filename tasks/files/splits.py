@@ -1,4 +1,4 @@
-"""Which samples are for training, validation and test: PDEBench's two ways to cut the test set, as named policies."""
+"""Which samples are for training, validation and test, by named policies, and what the training samples standardise by."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 
 VALIDATION_SEED = 360
 """Seed of the validation split; a constant of the benchmark, not of a cell, so that all cells share one split."""
-
-
 TEST_SHARE = 0.1
 
 
@@ -42,3 +40,11 @@ def indices_hash(parts: Mapping[str, np.ndarray]) -> str:
     for name, rows in sorted(parts.items()):
         digest.update(name.encode() + np.asarray(rows, "<i8").tobytes())
     return digest.hexdigest()
+
+
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel, (C, 1, ...) float32, for values (n, C, *space); no zero deviation."""
+    axes = (0, *range(2, values.ndim))
+    mean, std = (f(axis=axes, dtype=np.float64, keepdims=True)[0] for f in (values.mean, values.std))
+    std = np.where(std > 1e-12 * np.maximum(1, abs(mean)), std, 1.0)
+    return mean.astype(np.float32), std.astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
-from tasks.generators.layout import centres, write_flat
+from tasks.generators.layout import centres, five_point, write_flat
 from tasks.generators.seeds import sample_rng
 
 BETA = 0.1
@@ -45,11 +45,7 @@ def operator(a: np.ndarray) -> sp.csc_matrix:
     n = len(a)
     padded = np.pad(a, 1, mode="edge")
     west, south = 0.5 * (padded[:-1, 1:-1] + padded[1:, 1:-1]), 0.5 * (padded[1:-1, :-1] + padded[1:-1, 1:])
-    centre = west[:-1] + west[1:] + south[:, :-1] + south[:, 1:]
-    inner_south = south[:, :-1].copy()
-    inner_south[:, 0] = 0  # the last cell of a row and the first of the next one are no neighbours
-    off = (-west[1:-1].ravel(), -inner_south.ravel()[1:])
-    return sp.diags_array((centre.ravel(), off[0], off[0], off[1], off[1]), offsets=(0, n, -n, 1, -1)).tocsc() * n**2
+    return five_point(west, south) * n**2
 
 
 def solve(rng: np.random.Generator, n: int, beta: float = BETA) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.sparse as sp
 
 from tasks.files.generated import GENERATOR, writing
 
@@ -17,6 +18,19 @@ from tasks.files.generated import GENERATOR, writing
 def centres(n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """The n cell centres low + (i + 1/2) dx of [low, high], float64."""
     return low + (np.arange(n) + 0.5) * (high - low) / n
+
+
+def five_point(west: np.ndarray, south: np.ndarray) -> sp.csc_matrix:
+    """The matrix (n m, n m) of -div(a grad u) on n x m points one apart, from `a` at the faces across either axis.
+
+    `west` (n + 1, m), `south` (n, m + 1); the outer faces lead to points where u = 0.
+    """
+    centre = west[:-1] + west[1:] + south[:, :-1] + south[:, 1:]
+    inner_south = south[:, :-1].copy()
+    inner_south[:, 0] = 0  # the last point of a row and the first of the next one are no neighbours
+    down, across = -west[1:-1].ravel(), -inner_south.ravel()[1:]
+    diagonals, n = (centre.ravel(), down, down, across, across), centre.shape[1]
+    return sp.diags_array(diagonals, offsets=(0, n, -n, 1, -1)).tocsc()
 
 
 def saved_times(frames: int, end: float) -> np.ndarray:

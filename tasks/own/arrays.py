@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.contract import DataError, Kind
+from tasks.contract import DataError, Kind, require
 from tasks.files.arrays import LARGEST_DATA, read_arrays
 
 ARRAYS = ("x", "y", "split", "group")
@@ -49,22 +49,19 @@ def read(path: Path, kind: Kind, targets: Sequence[str] = ("y",)) -> Arrays:
     Of a table, the columns `targets` are y, `split` and `group` are what they say, all others are one series in the
     order of the columns. DataError for anything that cannot be trained on.
     """
-    if not path.is_file():
-        raise DataError(path, "no such file", "an .npz, .csv or .parquet file", "Give the path of your data.")
-    readers = {".npz": _npz, ".csv": _table, ".parquet": _table}
-    if path.suffix not in readers:
-        raise DataError(path, f"a file named *{path.suffix}", "an .npz, .csv or .parquet file",
-                        "Save it as one of these: np.savez('mine.npz', x=x, y=y) is the simplest.")  # fmt: skip
-    found = readers[path.suffix](path, targets)
+    expected = "an .npz, .csv or .parquet file"
+    require(path.is_file(), path, "no such file", expected, "Give the path of your data.")
+    require(path.suffix in (".npz", ".csv", ".parquet"), path, f"a file named *{path.suffix}", expected,
+            "Save it as one of these: np.savez('mine.npz', x=x, y=y) is the simplest.")  # fmt: skip
+    found = _npz(path) if path.suffix == ".npz" else _table(path, targets)
+    held = ", ".join(sorted(found)) or "nothing"
     for name in ("x", "y"):
-        if name not in found:
-            held = ", ".join(sorted(found)) or "nothing"
-            raise DataError(path, f"no array {name} (it holds {held})", "the arrays x and y",
-                            "Save them with np.savez(path, x=x, y=y), optionally with split= and group=.")  # fmt: skip
+        require(name in found, path, f"no array {name} (it holds {held})", "the arrays x and y",
+                "Save them with np.savez(path, x=x, y=y), optionally with split= and group=.")  # fmt: skip
     return _checked(path, kind, found)
 
 
-def _npz(path: Path, targets: Sequence[str]) -> dict[str, np.ndarray]:
+def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
         found = read_arrays(path.resolve(), ARRAYS, LARGEST_DATA)
     except (ValueError, OSError) as error:
@@ -88,14 +85,13 @@ def _table(path: Path, targets: Sequence[str]) -> dict[str, np.ndarray]:
         reason = str(error).splitlines()[0]
         raise DataError(path, f"no readable table ({reason})", f"a {path.suffix} file", "Save it anew.") from error
     missing = [name for name in targets if name not in table.columns]
-    if missing:
-        raise DataError(path, f"no column {', '.join(missing)} among {', '.join(map(str, table.columns[:12]))}",
-                        "the column(s) of the target", "Name them: --target COLUMN [COLUMN ...].")  # fmt: skip
+    require(not missing, path, f"no column {', '.join(missing)} among {', '.join(map(str, table.columns[:12]))}",
+            "the column(s) of the target", "Name them: --target COLUMN [COLUMN ...].")  # fmt: skip
     series = [name for name in table.columns if name not in (*targets, "split", "group")]
     text = [str(name) for name in series if not pd.api.types.is_numeric_dtype(table[name])]
-    if text or not series:
-        raise DataError(path, f"text in the column(s) {', '.join(text[:5])}" if text else "no column beside the target",
-                        "a number in every column of the series", "Remove them, or turn them into numbers.")  # fmt: skip
+    what = f"text in the column(s) {', '.join(text[:5])}" if text else "no column beside the target"
+    require(series and not text, path, what, "a number in every column of the series",
+            "Remove them, or turn them into numbers.")  # fmt: skip
     out = {"x": table[series].to_numpy(np.float64), "y": table[list(targets)].to_numpy()}
     out["y"] = out["y"][:, 0] if len(targets) == 1 else out["y"]
     return out | {name: table[name].to_numpy() for name in ("split", "group") if name in table.columns}
@@ -106,44 +102,42 @@ def _table(path: Path, targets: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _checked(path: Path, kind: Kind, found: dict[str, np.ndarray]) -> Arrays:
     x, n = _numbers(path, "x", found["x"]), len(found["x"])
-    if x.ndim not in (2, 3, 4):
-        raise DataError(path, f"x of shape {x.shape}", "(n, L), (n, C, L) or (n, C, H, W)", "Reshape x.")
+    fits = x.ndim in (2, 3, 4)
+    require(fits, path, f"x of shape {x.shape}", "(n, L), (n, C, L) or (n, C, H, W)", "Reshape x.")
     x = x[:, None] if x.ndim == 2 else x
-    if n < FEWEST:
-        raise DataError(path, f"{n} samples", f"at least {FEWEST}, better hundreds", "Give more samples.")
-    for name in ("y", "split", "group"):
-        if name in found and len(found[name]) != n:
-            raise DataError(path, f"{len(found[name])} entries in {name} for {n} samples", "one per sample",
-                            f"Make {name} as long as x.")  # fmt: skip
+    require(n >= FEWEST, path, f"{n} samples", f"at least {FEWEST}, better hundreds", "Give more samples.")
+    for name in (n for n in ("y", "split", "group") if n in found):
+        what = f"{len(found[name])} entries in {name} for {n} samples"
+        require(len(found[name]) == n, path, what, "one per sample", f"Make {name} as long as x.")
     classes: tuple[str, ...] = ()
     if kind == "classes":
         y, classes = _labels(path, found["y"])
     elif kind == "multilabel":
         y = _numbers(path, "y", found["y"])
-        if y.ndim != 2 or not np.isin(y, (0, 1)).all():
-            raise DataError(path, f"y of shape {y.shape}, {y.min():g} to {y.max():g}", "(n, K) of 0 and 1",
-                            "Give one column per label; --kind dense is for numbers.")  # fmt: skip
+        fits, what = y.ndim == 2 and bool(np.isin(y, (0, 1)).all()), f"y of shape {y.shape}, {y.min():g} to {y.max():g}"
+        require(fits, path, what, "(n, K) of 0 and 1", "Give one column per label; --kind dense is for numbers.")
     else:
         y = _numbers(path, "y", found["y"])
         y = y[:, None] if y.ndim == x.ndim - 1 else y
-        if y.ndim != x.ndim or y.shape[2:] != x.shape[2:]:
-            raise DataError(path, f"y of shape {y.shape} for x of shape {x.shape}", "a field on the points of x: "
-                            f"(n, K, {', '.join(map(str, x.shape[2:]))})", "Resample y to the points of x.")  # fmt: skip
+        wanted = f"a field on the points of x: (n, K, {', '.join(map(str, x.shape[2:]))})"
+        fits = y.ndim == x.ndim and y.shape[2:] == x.shape[2:]
+        require(fits, path, f"y of shape {y.shape} for x of shape {x.shape}", wanted, "Resample y to the points of x.")
     split = _split(path, found["split"]) if "split" in found else None
     return Arrays(x, y, classes, split, found.get("group"))
 
 
 def _numbers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     """`values` as float32; DataError for text, nothing, NaN or numbers beyond float32, with the first such sample."""
-    if values.dtype.kind not in "fiub" or values.size == 0:
-        found = f"{name} of dtype {values.dtype}, shape {values.shape}"
-        raise DataError(path, found, "an array of numbers that is not empty", f"Save {name} as float32.")
+    fits, found = (
+        values.dtype.kind in "fiub" and values.size > 0,
+        f"{name} of dtype {values.dtype}, shape {values.shape}",
+    )
+    require(fits, path, found, "an array of numbers that is not empty", f"Save {name} as float32.")
     with np.errstate(over="ignore"):
         out = values.astype(np.float32)
     bad = ~np.isfinite(out.reshape(len(out), -1)).all(1)
-    if bad.any():
-        found = f"NaN, infinity or a number beyond float32 in {name} of {bad.sum()} samples, first in sample "
-        raise DataError(path, f"{found}{int(np.argmax(bad))}", "finite numbers", "Fill or drop these samples.")
+    found = f"NaN, infinity or a number beyond float32 in {name} of {bad.sum()} samples, first in sample {bad.argmax()}"
+    require(not bad.any(), path, found, "finite numbers", "Fill or drop these samples.")
     return out
 
 
@@ -151,19 +145,18 @@ def _labels(path: Path, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]
     """Labels 0..K-1 and the names of the classes, from whole numbers without gaps or from text."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim != 1:
-        raise DataError(path, f"y of shape {values.shape}", "one label per sample, (n,)",
-                        "--kind multilabel takes a column per label, --kind dense a field.")  # fmt: skip
+    require(values.ndim == 1, path, f"y of shape {values.shape}", "one label per sample, (n,)",
+            "--kind multilabel takes a column per label, --kind dense a field.")  # fmt: skip
+    expected = "whole numbers or text"
     if values.dtype.kind == "f":
-        if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-            raise DataError(path, "labels that are missing or no whole numbers", "whole numbers or text",
-                            "Drop samples without a label; --kind dense is for numbers.")  # fmt: skip
+        whole = np.isfinite(values).all() and (values == np.rint(values)).all()
+        require(whole, path, "labels that are missing or no whole numbers", expected,
+                "Drop samples without a label; --kind dense is for numbers.")  # fmt: skip
         values = values.astype(np.int64)
-    if values.dtype.kind not in "iubUO":
-        raise DataError(path, f"labels of dtype {values.dtype}", "whole numbers or text", "Save them as int64.")
+    require(values.dtype.kind in "iubUO", path, f"labels of dtype {values.dtype}", expected, "Save them as int64.")
     names, y = np.unique(values.astype(str) if values.dtype.kind in "UO" else values, return_inverse=True)
-    if len(names) < 2:
-        raise DataError(path, f"one class ({names[0]})", "two or more", "A constant cannot be learned: check y.")
+    several = len(names) > 1
+    require(several, path, f"one class ({names[0]})", "two or more", "A constant cannot be learned: check y.")
     if names.dtype.kind in "iu" and names[-1] - names[0] + 1 != len(names):
         gap = int(np.setdiff1d(np.arange(names[0], names[-1] + 1), names)[0])
         raise DataError(path, f"labels {names[0]}..{names[-1]} without {gap}", "labels without gaps",
@@ -175,7 +168,7 @@ def _split(path: Path, values: np.ndarray) -> np.ndarray:
     out = values.astype(str)
     wrong = sorted(set(out) - set(PARTS))
     absent = [part for part in PARTS if part not in out]
-    if wrong or absent:
-        found = f"split holds {', '.join(wrong[:3])}" if wrong else f"split has no {' and no '.join(absent)}"
-        raise DataError(path, found, "train, val and test, each at least once", "Leave split out to have one drawn.")
+    found = f"split holds {', '.join(wrong[:3])}" if wrong else f"split has no {' and no '.join(absent)}"
+    require(not (wrong or absent), path, found, "train, val and test, each at least once",
+            "Leave split out to have one drawn.")  # fmt: skip
     return out

@@ -148,7 +148,7 @@ def read(request: Request, file: File, facts: Mapping[str, Any]) -> Data:
     from tasks.files import nb360
     from tasks.files.arrays import LARGEST_DATA, read_arrays
     from tasks.files.locate import find
-    from tasks.files.moments import moments
+    from tasks.files.splits import moments
 
     request.check_options()
     path = find(request.root, file)
