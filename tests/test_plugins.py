@@ -59,6 +59,7 @@ def test_it_is_unknown_where_it_is_not_installed(tmp_path):
     assert result.returncode == 2 and "unknown name 'bitfit'" in result.stderr
 
 
+@pytest.mark.slow
 def test_it_runs_by_name_and_is_resumed(installed, tmp_path):
     words = ["run", "--tasks", "advection", "--methods", "bitfit", "--profile", "tiny", "--set", "bitfit.norms=true"]
     result = bench(*words, path=installed, cwd=tmp_path)
