@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from bench.launch.work import Work
 from bench.plan import Cell
 from bench.records.store import Store
 from tasks.files.atomic import write_atomically
@@ -30,6 +31,11 @@ def make_cell(number: int = 0, do: str = "", steps: int = 3, pause: float = 0.0)
     """A cell that no registry needs to know; `number` is its seed."""
     overrides = {"fake.do": do, "fake.pause": pause, "fake.steps": steps}
     return Cell("fake", "none", "nothing", number, profile="tiny", overrides=tuple(overrides.items()))
+
+
+def some(count: int, start: int = 0) -> list[Work]:
+    """So many of these cells, to be run."""
+    return [Work(make_cell(start + i)) for i in range(count)]
 
 
 def options_of(cell: Cell) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import stat
@@ -11,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.errors import SetupError
-from bench.launch import claim, slurm, status, waiting
+from bench.launch import claim, status, waiting
 from bench.launch.cancel import cancel
 from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
@@ -27,6 +25,17 @@ from bench.records.store import Store
 from tests.cell_helpers import job_in, killed_after
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
+from tests.slurm_one_node.jobs import (
+    PACKED,
+    UNPACKED,
+    jobs_of,
+    records,
+    start_again,
+    step_of,
+    submit,
+    wait_for,
+    wait_for_records,
+)  # fmt: skip
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -55,52 +64,6 @@ def environment(one_node, monkeypatch, request):
     subprocess.run(["scancel", "--quiet", "--signal=KILL", "--user=root"], check=False)
     subprocess.run(["scancel", "--quiet", "--user=root"], check=False)
     wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()), 30)
-
-
-PACKED = {"cpus": 1, "memory_gb": 1}
-UNPACKED = {**PACKED, "pack_minutes": 0}
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            shown = subprocess.run(["squeue", "-t", "all", "-r"], capture_output=True, text=True, check=False).stdout
-            raise AssertionError(f"not within {seconds} s\n{shown}")
-        time.sleep(0.2)
-
-
-def submit(job: Job, *cells, options: Mapping[str, Any] = UNPACKED, **others):
-    launch = LaunchOptions(quiet=True, slurm=options, **others)
-    return slurm.submit(works(cells, job.store), job, launch)
-
-
-def records(job: Job, *cells):
-    return [job.store.get(cell.key()) for cell in cells]
-
-
-def wait_for_records(job: Job, *cells, seconds: float = 60):
-    wait_for(lambda: all(record is not None for record in records(job, *cells)), seconds)
-    return records(job, *cells)
-
-
-def jobs_of(outcome) -> dict[str, str]:
-    """Cell id -> job id."""
-    return {cell: job for job, cells, _ in outcome.manifest.jobs() for cell in cells}
-
-
-def step_of(job: Job, cell) -> int:
-    path = job.store.work(cell.id) / "state.json"
-    return json.loads(path.read_text())[0] if path.exists() else 0
-
-
-def start_again(name: str) -> None:
-    """Slurm holds a requeued job for 120 s; an operator may say: sooner.
-
-    Not at once: a node refuses a job ("credential revoked") in the very second in which it ended it, and the job fails.
-    """
-    wait_for(lambda: (queue.squeue() or {})[name].waits, 30)
-    subprocess.run(["scontrol", "update", f"JobId={name}", "StartTime=now+2"], check=True)
 
 
 def test_an_array_with_a_throttle_and_a_failing_cell_among_good_ones(tmp_path):
@@ -219,7 +182,7 @@ RACE = """
 import sys
 from pathlib import Path
 from tests.fake_runner import make_cell
-from tests.test_slurm import UNPACKED, submit
+from tests.slurm_one_node.jobs import UNPACKED, submit
 from tests.cell_helpers import job_in
 sys.stdin.readline()
 submit(job_in(Path(sys.argv[1])), *(make_cell(i, steps=4, pause=0.2) for i in range(3)))
