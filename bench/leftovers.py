@@ -70,9 +70,8 @@ def _newer(path: Path, than: Path) -> bool:
 
 
 def _held(folder: Path) -> bool:
-    number, raw = claim.newest(folder)
-    owner = claim.parse(raw) if number else None
-    return bool(owner and not owner.released and claim.alive_here(owner) is not False)
+    _, owner = claim.holder(folder)
+    return owner is not None and claim.alive_here(owner) is not False
 
 
 def _half_written(path: Path, folder: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a network
 # On a busy machine a single draw may take a second, which says nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
-
-# How long an example takes, or its drawing, says how busy the machine is and nothing of the code.
-settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +40,18 @@ def fake_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cell.story", fake_runner, raising=False)
     monkeypatch.syspath_prepend(fake_runner.HERE / "fake_cells")
     monkeypatch.setenv("PYTHONPATH", fake_runner.PATH)
+
+
+@pytest.fixture
+def small_disk(request, tmp_path) -> Iterator[Path]:
+    """A file system of 1 MiB, or as the test's parameter says."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = getattr(request, "param", "size=1m")
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False, capture_output=True
+    )
+    if made.returncode:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from bench.launch.display import Display
 from bench.launch.one import run_one
 from bench.launch.work import works
 from bench.records.store import Store
-from tests.cell_helpers import FORK, job_in, killed_after, run_cells
+from tests.cell_helpers import FORK, fill, job_in, killed_after, run_cells
 from tests.fake_runner import make_cell, score_after
 from tests.record_factory import make_record
 
@@ -93,21 +92,6 @@ def test_twenty_kills_of_a_process_that_claims_and_releases(tmp_path):
         assert time.monotonic() - begun < 1  # known to be dead, not waited for
 
 
-@pytest.fixture
-def small_disk(request, tmp_path) -> Iterator[Path]:
-    """A file system of 1 MiB, or as the test's parameter says."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = getattr(request, "param", "size=1m")
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False, capture_output=True
-    )
-    if made.returncode:
-        pytest.skip(f"mounting a tmpfs is not permitted here: {made.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk_is_said_before_training_and_survived_in_the_middle(small_disk):
     job, cell = job_in(small_disk), make_cell(0)
     with pytest.raises(SetupError, match="MiB free"):
@@ -129,15 +113,6 @@ def test_a_disk_without_inodes_is_not_told_to_free_space(small_disk):
     (result,) = run_cells(small_disk, make_cell(0)).results
     assert result.outcome == "unwritten"
     assert "there is space, but no file more can be made" in result.message
-
-
-def fill(folder: Path) -> Path:
-    """Fill the disk to its last byte; the file to remove again."""
-    ballast = folder / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as handle:
-        while True:
-            handle.write(b"x" * 4096)
-    return ballast
 
 
 def remount(folder: Path, how: str) -> None:

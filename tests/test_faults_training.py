@@ -23,7 +23,7 @@ from bench.launch.work import Job, Outcome, works
 from bench.plan import Cell
 from bench.records.store import Store
 from tasks.files.locate import locate
-from tests.test_faults import fill, small_disk  # noqa: F401  a fixture
+from tests.cell_helpers import fill
 from tests.tiny_training import FOREIGN
 
 pytestmark = pytest.mark.slow
@@ -187,7 +187,7 @@ def test_a_whole_checkpoint_of_something_else_is_no_failure(
 
 @pytest.mark.parametrize("small_disk", ["size=64m"], indirect=True)
 @pytest.mark.parametrize("room", [65536, 0], ids=["room for a record", "no room"])
-def test_a_disk_that_fills_while_training_costs_no_training(small_disk, data_dir, uninterrupted, monkeypatch, room):  # noqa: F811
+def test_a_disk_that_fills_while_training_costs_no_training(small_disk, data_dir, uninterrupted, monkeypatch, room):
     """Training goes on; where the record does not fit either, the next run goes on from the last checkpoint."""
     from bench.cell import trainer
 
@@ -298,7 +298,7 @@ def test_what_goes_wrong_after_the_record_is_written_is_no_failure(tmp_path, dat
 
 
 @pytest.mark.parametrize("small_disk", ["size=20k"], indirect=True)
-def test_a_full_data_disk_is_not_the_cells_failure(small_disk, tmp_path):  # noqa: F811
+def test_a_full_data_disk_is_not_the_cells_failure(small_disk, tmp_path):
     job = job_in(tmp_path, small_disk)
     (result,) = run_cells(job, tiny_cell()).results
     assert result.outcome == "unwritten"

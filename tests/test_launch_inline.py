@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -29,8 +28,8 @@ from bench.launch.work import Job, Outcome, Work, works
 from bench.plan import Cell
 from bench.records.store import Store
 from bench.words import duration
-from tests.cell_helpers import job_in, run_cells
-from tests.fake_runner import PATH, make_cell, score_after
+from tests.cell_helpers import job_in, run_cells, started
+from tests.fake_runner import make_cell, score_after
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("fake_cells")
@@ -133,34 +132,6 @@ def test_wait_stays_for_a_cell_that_another_process_runs(tmp_path, monkeypatch, 
 def test_work_is_plain_data():
     work = Work(make_cell(3), "2026-01-01T00:00:00+00:00")
     assert Work.from_dict(json.loads(json.dumps(work.to_dict()))) == work
-
-
-SCRIPT = """
-import signal
-import sys
-from tests.fake_runner import make_cell
-from tests.cell_helpers import run_cells
-from tests.test_launch_local import run_cells as run_cells_locally
-from pathlib import Path
-from bench import cli
-# A shell's background job hands an ignored SIGINT down to whatever it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-run = {"inline": run_cells, "local": run_cells_locally}[sys.argv[2]]
-cli._dispatch = lambda _: run(Path(sys.argv[1]), make_cell(0, steps=int(sys.argv[3]), pause=0.01)) and 0
-sys.exit(cli.main())
-"""
-
-
-def started(folder: Path, executor: str, steps: int, before: tuple[str, ...] = ()) -> subprocess.Popen:
-    """A command that runs one cell by the command line's own `main`, at work on its first steps."""
-    env = {**os.environ, "PYTHONPATH": PATH}
-    command = [*before, sys.executable, "-c", SCRIPT, str(folder), executor, str(steps)]
-    child = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    state = Store(folder / "results").work(make_cell(0, steps=steps, pause=0.01).id) / "state.json"
-    deadline = time.monotonic() + 30
-    while not state.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return child
 
 
 @pytest.mark.parametrize("executor", ["inline", "local"])

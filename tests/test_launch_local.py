@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -22,21 +21,15 @@ from bench.launch.one import log_path
 from bench.launch.slurm import sbatch
 from bench.launch.work import works
 from bench.records.store import Store
-from tests.cell_helpers import job_in
+from tests.cell_helpers import job_in, run_locally, started
 from tests.fake_runner import PATH, make_cell, score_after
-from tests.test_launch_inline import started
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
 
 
-def run_cells(folder: Path, *cells, jobs=2, watchdog=60.0):
-    job = job_in(folder)
-    return local.run(works(cells, job.store), job, Display(), jobs, watchdog)
-
-
 def test_all_cells_run_in_order_of_asking_whatever_fails(tmp_path):
     cells = [make_cell(0), make_cell(1, do="fail"), make_cell(2), make_cell(3, do="die_once"), make_cell(4, do="die")]
-    results = run_cells(tmp_path, *cells)
+    results = run_locally(tmp_path, *cells)
     assert [r.cell for r in results] == cells
     assert [r.outcome for r in results] == ["done", "failed", "done", "done", "lost"]
     assert results[3].record["attempts"] == 2  # a worker that dies is replaced once, and resumes
@@ -54,14 +47,14 @@ def test_a_record_says_what_the_user_typed_and_not_what_the_worker_was_started_w
 
 def test_two_at_once(tmp_path):
     begun = time.monotonic()
-    results = run_cells(tmp_path, *(make_cell(i, steps=4, pause=0.5) for i in range(4)), jobs=4)
+    results = run_locally(tmp_path, *(make_cell(i, steps=4, pause=0.5) for i in range(4)), jobs=4)
     assert [r.outcome for r in results] == ["done"] * 4
     assert len({r.record["host"] for r in results}) == 4  # four processes
     assert time.monotonic() - begun < 8  # one after another it would be more
 
 
 def test_a_hanging_cell_is_ended_and_says_where_it_hung(tmp_path):
-    results = run_cells(tmp_path, make_cell(0, do="hang"), make_cell(1), jobs=1, watchdog=2.0)
+    results = run_locally(tmp_path, make_cell(0, do="hang"), make_cell(1), jobs=1, watchdog=2.0)
     assert [r.outcome for r in results] == ["lost", "done"]
     assert "no progress for 2 s" in results[0].message
     assert "_misbehave" in log_path(Store(tmp_path / "results"), results[0].cell.id).read_text()
@@ -82,7 +75,7 @@ def test_gpus_are_shared_out_and_threads_are_those_of_every_launcher(monkeypatch
 
 def test_a_cell_that_takes_the_gpu_down_ends_its_worker_and_no_other_cell(tmp_path):
     cells = [make_cell(0, do="poison"), make_cell(1), make_cell(2)]
-    results = run_cells(tmp_path, *cells, jobs=1)
+    results = run_locally(tmp_path, *cells, jobs=1)
     assert [r.outcome for r in results] == ["failed", "done", "done"]
     hosts = [r.record["host"] for r in results]  # the stand-in writes its process id there
     assert hosts[0] != hosts[1] == hosts[2]
@@ -190,9 +183,8 @@ BESIDE = """
 import sys
 from pathlib import Path
 from tests.fake_runner import make_cell
-from tests.test_launch_local import run_cells
-from tests.test_launch_inline import started
-run_cells(Path(sys.argv[1]), make_cell(0))
+from tests.cell_helpers import run_locally
+run_locally(Path(sys.argv[1]), make_cell(0))
 """
 
 

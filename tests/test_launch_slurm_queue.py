@@ -19,7 +19,7 @@ from bench.launch.options import LaunchOptions
 from bench.launch.slurm import manifest, queue, sbatch
 from bench.launch.slurm.array import arrays
 from bench.launch.slurm.needs import Needs
-from bench.launch.work import Work
+from bench.launch.work import Job, Work
 from bench.records.store import Store
 from tests.cell_helpers import job_in
 from tests.fake_runner import make_cell, some
@@ -43,7 +43,7 @@ def test_scancel_takes_job_ids_only():
 
 def new_manifest(store: Store, todo: list[Work]) -> manifest.Manifest:
     plan = arrays({Needs(0, 2, 4, 15): todo}, 11, 256, {True: 0, False: 0})
-    return manifest.new(store, plan, command="c", git={}, host="h", shared={})
+    return manifest.new(plan, Job("data", str(store.folder), {}), git={})
 
 
 def test_a_manifest_is_on_disk_before_and_has_the_ids_after(tmp_path):
@@ -59,7 +59,7 @@ def test_a_manifest_is_on_disk_before_and_has_the_ids_after(tmp_path):
     written.submitted(0, ["7_0", "7_1"])
     (late,) = manifest.load_all(store)
     assert [job for job, _, _ in late.jobs()] == ["7_0", "7_1"]
-    assert list(late.cells().values()) == [w.cell for w in todo]
+    assert list(late.works().values()) == todo
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '"x"', "job", "id"])

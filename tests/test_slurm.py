@@ -22,7 +22,7 @@ from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
 from bench.launch.work import Job, works
 from bench.records.store import Store
-from tests.cell_helpers import job_in, killed_after
+from tests.cell_helpers import job_in, killed_after, one
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
 from tests.slurm_one_node.jobs import (
@@ -328,10 +328,12 @@ def test_a_real_cell_through_the_front_door(tmp_path, monkeypatch):
     """Stand-in generated before submission, no download in the job, record as from any other executor."""
     from bench import launch
     from bench.plan import Places
-    from tests.test_faults_training import tiny_cell
 
     monkeypatch.setattr(waiting, "JOBS_SECONDS", 0.5)
-    places, cell = Places(tmp_path / "data", tmp_path / "results"), tiny_cell(epochs=1)
+    places, cell = (
+        Places(tmp_path / "data", tmp_path / "results"),
+        one(tmp_path / "data", "spherical", **{"data.limit": 12, "trainer.epochs": 1}),
+    )
     options = LaunchOptions(quiet=True, wait=True, slurm=PACKED)
     outcome = launch.run([cell], places, {}, "slurm", options, "the command")
     assert [r.outcome for r in outcome.results] == ["done"]

@@ -71,8 +71,8 @@ def _by_slurm(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Outcome
     made = make_standins([work.cell for work in todo], Path(job.data_dir))
     if made and not options.quiet:
         print(f"stand-ins generated for {', '.join(made)}")
-    submitted = slurm.submit(todo, job, options)
-    return Outcome(waiting.for_jobs(todo, job) if options.wait else submitted.taken)
+    taken = slurm.submit(todo, job, options)
+    return Outcome(waiting.for_jobs(todo, job) if options.wait else taken)
 
 
 def make_standins(cells: Sequence[Cell], data_dir: Path) -> list[str]:

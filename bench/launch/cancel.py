@@ -29,23 +29,22 @@ def cancel(store: Store, chosen: Collection[Cell] | None = None) -> Cancelled:
     shared: list[Cell] = []
     cancelled: list[tuple[manifest.Manifest, list[str]]] = []
     for written in manifest.load_all(store):
-        cells, mine = written.cells(), []
+        works, mine = written.works(), []
         for job, ids, _ in written.jobs(entries):
             if job not in entries or not entries[job].active:
                 continue
-            open_ = [i for i in ids if (record := store.get(cells[i].key())) is None
-                     or record["end"] == written.plain["before"][i]]  # fmt: skip
+            open_ = [i for i in ids if not works[i].answered(store.get(works[i].cell.key()))]
             hit = [i for i in open_ if wanted is None or i in wanted]
             if not hit:
                 continue
             if len(hit) < len(open_):
-                shared += [cells[i] for i in hit]
+                shared += [works[i].cell for i in hit]
                 continue
             jobs.append(job)
             mine += hit
         if mine:
             cancelled.append((written, mine))
-            gone += [cells[i] for i in mine]
+            gone += [works[i].cell for i in mine]
     queue.scancel(jobs)
     for written, mine in cancelled:
         written.plain["cancelled"] = sorted({*written.plain["cancelled"], *mine})

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.faults import warn
 from tasks.files.atomic import write_quickly
 from tasks.files.regular import NOTE, read_file
 
@@ -136,6 +137,13 @@ def newest(folder: Path) -> tuple[int, bytes]:
             return max(numbers), b""  # no file: silent for as long as it stays
 
 
+def holder(folder: Path) -> tuple[int, Owner | None]:
+    """Number of the claim that counts (0: none, or it was given back), and its owner; None if it cannot be read."""
+    number, raw = newest(folder)
+    owner = parse(raw)
+    return (0, None) if owner and owner.released else (number, owner)
+
+
 def _create(path: Path, data: bytes) -> bool:
     """Make `path` with `data` in it, whole, unless it exists; whether this call made it."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -154,11 +162,10 @@ def _create(path: Path, data: bytes) -> bool:
 
 def _create_exclusively(path: Path, data: bytes) -> bool:
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        with path.open("xb") as file:
+            file.write(data)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
     return True
 
 
@@ -210,7 +217,7 @@ class Claim:
         try:
             write_quickly(self._path(), _bytes(Owner(**{**asdict(self.owner), **changes})))
         except OSError as error:
-            print(f"warning: claim of {self.folder.name} not refreshed: {error}", flush=True)
+            warn(f"claim of {self.folder.name} not refreshed: {error}")
 
     def _beat(self) -> None:
         counter = 0

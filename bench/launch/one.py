@@ -50,7 +50,7 @@ def run_one(work: Work, job: Job, progress: Progress | None = None, *, log: bool
 def _not_to_be_run(work: Work, store: Store) -> Result | None:
     """Why a cell that is free should be left alone all the same, or None."""
     record = store.get(work.cell.key())
-    if record is not None and record["end"] != work.before:
+    if record is not None and work.answered(record):
         return Result(work.cell, "skipped", f"{record['status']} since, by {record['host']}", record)
     newer = _of_newer_version(store, work.cell) if record is None else None
     return Result(work.cell, "unwritten", newer) if newer else None

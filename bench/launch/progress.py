@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.faults import warn
 from bench.words import duration
 from tasks.files.atomic import write_quickly
 from tasks.files.regular import NOTE, read_file
@@ -41,7 +41,7 @@ class Reporter:
             write_quickly(self._path, json.dumps(event).encode())
         except OSError as error:
             # A full disk must not end a cell here: the checkpoint or the record will say it, where it matters.
-            print(f"warning: progress not written: {error}", file=sys.stderr, flush=True)
+            warn(f"progress not written: {error}")
 
 
 def read(folder: Path) -> dict[str, Any]:

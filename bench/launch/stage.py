@@ -13,7 +13,6 @@ import hashlib
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Collection
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from bench import plan, registry
 from bench import standins as data
+from bench.faults import warn
 from bench.plan import Cell, Places
 from tasks.files.locate import locate
 
@@ -35,7 +35,7 @@ def staged(cell: Cell, places: Places, folder: str) -> Places:
     try:
         return replace(places, data_dir=_copied(cell, places.data_dir, Path(folder) / f"bench-{os.getuid()}"))
     except OSError as error:
-        print(f"warning: data not staged, read from {places.data_dir}: {error}", file=sys.stderr, flush=True)
+        warn(f"data not staged, read from {places.data_dir}: {error}")
         return places
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from bench import cost
 from bench.launch import claim, progress
 from bench.launch.slurm import manifest, queue
+from bench.launch.work import Work
 from bench.plan import Cell, cell_of
 from bench.records.record import Record
 from bench.records.store import Problem, Store
@@ -63,8 +64,7 @@ class Placed:
     """A cell's place in the newest submission that has it."""
 
     job: str
-    before: str | None
-    """`end` of the record that the submission replaces, or None."""
+    work: Work
     entry: queue.Entry | None
     cancelled: bool
     refused: str
@@ -102,7 +102,8 @@ def _placed(store: Store, entries: Mapping[str, queue.Entry] | None) -> tuple[di
     cells: dict[str, Cell] = {}
     placed: dict[str, Placed] = {}
     for written in manifest.load_all(store):
-        cells.update(written.cells())
+        works = written.works()
+        cells.update((key, work.cell) for key, work in works.items())
         cancelled = set(written.plain["cancelled"])
         for job, ids, index in written.jobs(entries):
             refused = written.plain["arrays"][index].get("refused", "")
@@ -112,8 +113,7 @@ def _placed(store: Store, entries: Mapping[str, queue.Entry] | None) -> tuple[di
                 if entries is None and job and not gone:
                     # A controller that is silent for a while, or a machine without Slurm: no reason to call it lost.
                     entry = queue.Entry(job, "PENDING", "", "", "was submitted; squeue does not answer here")
-                before = written.plain["before"].get(cell_id)
-                placed[cell_id] = Placed(job, before, entry, gone, refused, written.log(index, job))
+                placed[cell_id] = Placed(job, works[cell_id], entry, gone, refused, written.log(index, job))
     return cells, placed
 
 
@@ -134,10 +134,9 @@ def _at_work(store: Store) -> list[Cell]:
 
 def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, now: float) -> Row:
     folder = store.work(cell.id)
-    number, raw = claim.newest(folder)
-    owner = claim.parse(raw) if number else None
+    number, owner = claim.holder(folder)
     job = place.job if place else ""
-    if number and not (owner and owner.released):
+    if number:
         said = progress.read(folder)
         if _lives(owner, folder / f"claim.{number}", now):
             where = f"{owner.host} pid {owner.pid}" if owner else ""
@@ -147,7 +146,7 @@ def _row(store: Store, cell: Cell, record: Record | None, place: Placed | None, 
             fate = "is gone" if here else f"has been silent for more than {claim.STALE_SECONDS:.0f} s"
             detail = f"its process {fate} ({owner}); {_reason(place)}the next run resumes it"
             return Row(cell, "lost", detail, job, "", said)
-    if place and place.entry and place.entry.active and not _done_since(record, place):
+    if place and place.entry and place.entry.active and not place.work.answered(record):
         entry = place.entry
         if entry.waits:
             return Row(cell, "pending", "just submitted" if entry.reason == "None" else entry.reason, job)
@@ -175,10 +174,6 @@ def _timed(row: Row, expected: float | None) -> Row:
     if row.status != "running" or not row.progress:
         return row
     return replace(row, expected=expected, detail=progress.describe(row.progress, expected))
-
-
-def _done_since(record: Record | None, place: Placed) -> bool:
-    return record is not None and record["end"] != place.before
 
 
 def _lives(owner: claim.Owner | None, path: Path, now: float) -> bool:

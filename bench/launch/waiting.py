@@ -37,7 +37,7 @@ def for_jobs(todo: Sequence[Work], job: Job) -> list[Result]:
             record = job.store.get(work.cell.key())
             if row.status in ("running", "pending"):
                 gone[work.cell.id] = 0
-            elif record is not None and record["end"] != work.before:
+            elif record is not None and work.answered(record):
                 out.append(ended(waiting.pop(work.cell.id).cell, record))
             else:
                 # Twice in a row: a job that has just been requeued is for a moment nowhere.

@@ -24,6 +24,10 @@ class Work:
     before: str | None = None
     """`end` of the record that is to be replaced (a retry), or None. Any other record means: it was done since."""
 
+    def answered(self, record: Record | None) -> bool:
+        """Whether this record, the cell's in the store now, is another than the one that was to be replaced."""
+        return record is not None and record["end"] != self.before
+
     def to_dict(self) -> dict[str, Any]:
         return {"cell": self.cell.to_dict(), "before": self.before}
 

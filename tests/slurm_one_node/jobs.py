@@ -6,11 +6,12 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from bench.launch import slurm
 from bench.launch.options import LaunchOptions
-from bench.launch.slurm import queue
+from bench.launch.slurm import manifest, queue
 from bench.launch.work import Job, works
 
 PACKED = {"cpus": 1, "memory_gb": 1}
@@ -27,8 +28,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def submit(job: Job, *cells, options: Mapping[str, Any] = UNPACKED, **others):
-    launch = LaunchOptions(quiet=True, slurm=options, **others)
-    return slurm.submit(works(cells, job.store), job, launch)
+    """Submit cells; those that were `taken`, and the `manifest` of the others, None if there are none."""
+    launch, known = LaunchOptions(quiet=True, slurm=options, **others), len(manifest.load_all(job.store))
+    taken = slurm.submit(works(cells, job.store), job, launch)
+    return SimpleNamespace(taken=taken, manifest=next(iter(manifest.load_all(job.store)[known:]), None))
 
 
 def records(job: Job, *cells):

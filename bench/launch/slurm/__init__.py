@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,7 +21,6 @@ from bench.launch.slurm.element import CellJob
 from bench.launch.slurm.manifest import Manifest
 from bench.launch.slurm.needs import Needs, needs_of
 from bench.launch.work import Job, Result, Work
-from bench.plan import Cell
 from bench.words import counted, say
 
 
@@ -39,16 +37,6 @@ class Submission:
         return self.gpu if array.needs.gpus else self.cpu
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """What a run left in the queue."""
-
-    taken: list[Result]
-    """Cells that wait or run already, by an earlier submission."""
-    manifest: Manifest | None
-    """The jobs of the others; None if there are none."""
-
-
 def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array_size: int | None = None) -> Submission:
     """Group, pack and cut the cells as `run` would submit them. Touches nothing but the profile and the store."""
     tables = profile.read(options.slurm_profile)
@@ -60,8 +48,8 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
         cell = work.cell
         kind = (cell.task, cell.method, cell.backbone, cell.profile, cell.overrides)
         if kind not in estimates:
-            estimates[kind] = _needs(cell, speeds, job)
-        need = estimates[kind]
+            estimates[kind] = needs_of(cell, speeds)
+        need = replace(estimates[kind], gpus=0) if job.on_cpu else estimates[kind]
         own = gpu if (need.gpus if gpu.gpus is None else gpu.gpus) else cpu
         final = Needs(
             gpus=need.gpus if own.gpus is None else own.gpus,
@@ -73,11 +61,6 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
     size = max_array_size or queue.max_array_size()
     packed = {True: gpu.pack_minutes, False: cpu.pack_minutes}
     return Submission(arrays(grouped, size, gpu.array_parallelism, packed), gpu, cpu)
-
-
-def _needs(cell: Cell, speeds: Sequence[cost.Speed], job: Job) -> Needs:
-    need = needs_of(cell, speeds)
-    return replace(need, gpus=0) if job.on_cpu else need
 
 
 def describe(what: Submission) -> str:
@@ -106,14 +89,17 @@ def ready(job: Job) -> None:
     _answering()
 
 
-def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Submitted:
-    """Submit the cells that are not in the queue yet. Their data and weights are known to be here."""
+def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> list[Result]:
+    """Submit the cells that no earlier submission has in the queue; those that one has.
+
+    Their data and weights are known to be here.
+    """
     fresh, taken = _not_queued(todo, job)
     if not options.quiet:
         for result in taken:
             say(f"  taken: {result.cell}: {result.message}")
     if not fresh:
-        return Submitted(taken, None)
+        return taken
     plan = submission(fresh, job, options)
     written = _submit(plan, job, options)
     if not options.quiet:
@@ -123,7 +109,7 @@ def submit(todo: Sequence[Work], job: Job, options: LaunchOptions) -> Submitted:
             print(
                 "nothing has to stay alive for it: you may log out; `python -m bench status` says where every cell is"
             )
-    return Submitted(taken, written)
+    return taken
 
 
 def _answering() -> dict[str, queue.Entry]:
@@ -163,9 +149,7 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
     from bench.machine import git
 
     state = git()
-    written = manifest.new(
-        job.store, plan.arrays, command=job.command, git=state, host=socket.gethostname(), shared=asdict(job)
-    )
+    written = manifest.new(plan.arrays, job, state)
     for index, array in enumerate(plan.arrays):
         own = plan.options(array)
         with sbatch.private_folder(written.folder(index)) as umask:

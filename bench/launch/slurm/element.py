@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import beside, streams
+from bench import beside, faults, streams
 from bench.launch.local import environment
 from bench.launch.one import record_failure
 from bench.launch.watched import Worker
@@ -100,7 +100,5 @@ def _warn_of_other_code(submitted: str) -> None:
 
     now = git().get("commit", "")
     if submitted and now != submitted:
-        print(
-            f"warning: submitted at commit {submitted[:12]}, running at {now[:12]} in {beside.ROOT}: the records say the latter",
-            flush=True,
-        )
+        there = f"running at {now[:12]} in {beside.ROOT}"
+        faults.warn(f"submitted at commit {submitted[:12]}, {there}: the records say the latter")

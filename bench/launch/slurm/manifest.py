@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 
 from bench.launch.slurm.array import Array
 from bench.launch.slurm.queue import JOB_ID, Entry
+from bench.launch.work import Job, Work
 from bench.plan import Cell
 from bench.records.store import Store, to_json
 from tasks.files.atomic import write_atomically
@@ -64,9 +66,10 @@ class Manifest:
             late["refused"] = reason
         self.save()
 
-    def cells(self) -> dict[str, Cell]:
-        """The cells by id."""
-        return {cell_id: Cell.from_dict(plain) for cell_id, plain in self.plain["cells"].items()}
+    def works(self) -> dict[str, Work]:
+        """What was submitted, by the ids of the cells."""
+        before = self.plain["before"]
+        return {key: Work(Cell.from_dict(plain), before[key]) for key, plain in self.plain["cells"].items()}
 
     def jobs(self, queue: Mapping[str, Entry] | None = None) -> Iterator[tuple[str, list[str], int]]:
         """(job id or "", ids of its cells, array) for each element; job ids never written are sought in the queue."""
@@ -83,13 +86,11 @@ class Manifest:
         return found
 
 
-def new(
-    store: Store, plan: list[Array], *, command: str, git: Mapping[str, Any], host: str, shared: Mapping[str, Any]
-) -> Manifest:
+def new(plan: list[Array], job: Job, git: Mapping[str, Any]) -> Manifest:
     """A manifest of arrays that are about to be submitted, already on disk."""
     uid = secrets.token_hex(4)
     now = datetime.now(UTC)
-    path = store.work("manifests") / f"{now:%Y%m%dT%H%M%S}-{uid}.json"
+    path = job.store.work("manifests") / f"{now:%Y%m%dT%H%M%S}-{uid}.json"
     works = [work for array in plan for element in array.elements for work in element]
     cells = {work.cell.id: work.cell.to_dict() for work in works}
     arrays = [
@@ -108,10 +109,10 @@ def new(
             "schema": 1,
             "uid": uid,
             "created": now.isoformat(timespec="seconds"),
-            "command": command,
-            "host": host,
+            "command": job.command,
+            "host": socket.gethostname(),
             "git": dict(git),
-            "shared": dict(shared),
+            "shared": asdict(job),
             "arrays": arrays,
             "cells": cells,
             "before": {work.cell.id: work.before for work in works},
@@ -154,7 +155,7 @@ def _read(path: Path) -> Manifest:
                 raise ValueError(f"{job!r} is no job id")
         if array["jobs"] is not None and len(array["jobs"]) != len(array["elements"]):
             raise ValueError("another number of jobs than of elements")
-    for cell_id, cell in manifest.cells().items():
-        if cell.id != cell_id:
+    for cell_id, work in manifest.works().items():
+        if work.cell.id != cell_id:
             raise ValueError(f"{cell_id!r} is not the id of its cell")
     return manifest
