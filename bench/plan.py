@@ -86,10 +86,7 @@ class Cell:
     def from_dict(cls, plain: Mapping[str, Any]) -> Cell:
         """The inverse of `to_dict`."""
 
-        def frozen(value: Any) -> Any:
-            return tuple(value) if isinstance(value, list) else value
-
-        return cls(**{**plain, "overrides": tuple((k, frozen(v)) for k, v in plain["overrides"])})
+        return cls(**{**plain, "overrides": _frozen(plain["overrides"])})
 
     def __str__(self) -> str:
         changed = " ".join(f"{k}={v}" for k, v in self.overrides)
@@ -98,11 +95,15 @@ class Cell:
         )
 
 
+def _frozen(pairs: Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    """Settings that JSON has held: its lists are tuples again."""
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in pairs)
+
+
 def cell_of(record: Record) -> Cell:
     """The cell that a record is of."""
-    overrides = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in record["overrides"].items()))
     names = ("task", "method", "backbone", "seed", "profile", "protocol", "origin")
-    cell = Cell(**{name: record[name] for name in names}, overrides=overrides)
+    cell = Cell(**{name: record[name] for name in names}, overrides=_frozen(sorted(record["overrides"].items())))
     return cell if cell.id == record["id"] else replace(cell, random_weights=True)
 
 
@@ -142,23 +143,17 @@ def resolve(cell: Cell, runtime: Mapping[str, Any] | None = None) -> settings.Se
     return settings.resolve(method, *layers, dict(cell.overrides), runtime or {})
 
 
-@functools.lru_cache(maxsize=65536)
 def overrides_of(
     task: str, method: str, profile: str, protocol: str, given: tuple[tuple[str, Any], ...]
 ) -> tuple[tuple[str, Any], ...]:
     """`given` settings reduced to the identity settings that really differ from the cell's base, sorted."""
-    cls = registry.methods()[method]
     own = tuple(
         ("method." + name.partition(".")[2] if name.partition(".")[0] == method else name, value)
         for name, value in given
         if name.partition(".")[0] == method or name.partition(".")[0] not in registry.methods().items
     )
-    layers = base_layers(task, method, profile, protocol)
-    before = settings.flatten(settings.resolve(cls, *layers), "identity")
-    after_settings = settings.resolve(cls, *layers, dict(own))
-    after_settings.method.check()
-    after = settings.flatten(after_settings, "identity")
-    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in after.items() if v != before[k])
+    before, after = (_identity_settings(task, method, profile, protocol, changed) for changed in ((), own))
+    return _frozen((name, value) for name, value in after.items() if value != before[name])
 
 
 def split_roles(given: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
@@ -269,10 +264,10 @@ def stale_reason(cell: Cell, record: Record) -> str | None:
 def _identity_settings(
     task: str, method: str, profile: str, protocol: str, overrides: tuple[tuple[str, Any], ...]
 ) -> Mapping[str, Any]:
-    cls = registry.methods()[method]
-    return settings.flatten(
-        settings.resolve(cls, *base_layers(task, method, profile, protocol), dict(overrides)), "identity"
-    )
+    """The settings on which a cell's numbers depend, whatever its backbone and seed; UsageError for a wrong one."""
+    found = resolve(Cell(task, method, "", profile=profile, protocol=protocol, overrides=overrides))
+    found.method.check()
+    return settings.flatten(found, "identity")
 
 
 @dataclass(frozen=True)
