@@ -15,12 +15,9 @@ from bench.words import counted, duration
 
 SHIPPED = Path(__file__).parent.parent / "results" / "quick"
 """Records of the suite `quick` that a checkout of this project brings."""
-
-
-READ = (
-    *("status", "device", "driver", "task", "method", "backbone", "profile", "settings", "data"),
-    *("seconds_stage1", "seconds_stage2", "seconds_total", "end"),
-)
+COPIED = ("device", "task", "method", "backbone", "profile", "seconds_stage1", "seconds_stage2")
+"""Keys of a record that a `Speed` holds as they are."""
+READ = (*COPIED, "status", "driver", "settings", "data", "seconds_total", "end")
 """Keys of a record that tell what its cell took."""
 SAMPLE = 50
 """Records read of each task, method and backbone: the seeds of a large store take about the same time."""
@@ -99,17 +96,12 @@ def speed_of(record: Record) -> Speed | None:
     seconds = [record[f"seconds_{part}"] for part in ("stage1", "stage2", "total")]
     if not all(isinstance(number, (int, float)) for number in (epochs, train, *seconds)):
         return None
+    stage1, stage2, total = seconds
     return Speed(
-        device=record["device"],
-        task=record["task"],
-        method=record["method"],
-        backbone=record["backbone"],
-        profile=record["profile"],
+        **{name: record[name] for name in COPIED},
         epochs=epochs,
         train=train,
-        seconds_stage1=record["seconds_stage1"],
-        seconds_stage2=record["seconds_stage2"],
-        seconds_other=record["seconds_total"] - record["seconds_stage1"] - record["seconds_stage2"],
+        seconds_other=total - stage1 - stage2,
         host_only=record["driver"] is None,
     )
 

@@ -106,17 +106,14 @@ def _devices() -> Iterator[Finding]:
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
+        cards = [] if done.returncode else done.stdout.strip().splitlines()
+        reason = (done.stderr or done.stdout).strip() or "nvidia-smi says nothing"
     except subprocess.TimeoutExpired:
-        yield Finding(
-            "gpu", "broken", "nvidia-smi does not answer", "a driver that answers: ask whoever runs this machine"
-        )
-        return
-    if done.returncode or not done.stdout.strip():
-        reason = (done.stderr or done.stdout).strip().splitlines()
+        cards, reason = [], "nvidia-smi does not answer"
+    if not cards:
         cure = "a driver that answers: ask whoever runs this machine"
-        yield Finding("gpu", "broken", reason[0] if reason else "nvidia-smi says nothing", cure)
-        return
-    for number, line in enumerate(done.stdout.strip().splitlines()):
+        yield Finding("gpu", "broken", reason.splitlines()[0], cure)
+    for number, line in enumerate(cards):
         yield Finding(f"gpu {number}", "good", line)
 
 

@@ -42,10 +42,7 @@ def what_is_here(
     for task in dict.fromkeys(tasks):
         try:
             origin = data.origin_here(registry.tasks()[task], data_dir, official_only)
-            out[task] = (
-                origin,
-                [choose_backbone(b, task, allow_random) for b in _fitting(names, task)],
-            )
+            out[task] = origin, [choose_backbone(b, task, allow_random) for b in _fitting(names, task)]
         except SetupError as error:
             missing[str(error)] = None
     if missing:
