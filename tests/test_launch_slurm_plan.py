@@ -28,7 +28,11 @@ from tests.record_factory import make_record
 
 pytestmark = pytest.mark.usefixtures("fake_cells")
 SMALL, LARGE = Needs(0, 2, 4, 15), Needs(1, 8, 32, 240)
-PACK = {True: 60, False: 60}
+
+
+def both(**options) -> dict[bool, SlurmOptions]:
+    """The same options for cells with and without a GPU."""
+    return dict.fromkeys((True, False), SlurmOptions(**options))
 
 
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=30), st.integers(1, 300))
@@ -42,7 +46,7 @@ def test_shares_of_a_throttle(sizes, total):
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 12), st.integers(1, 20))
 def test_arrays_hold_every_cell_once_and_keep_all_limits(small, large, size, parallelism):
     todo = {SMALL: some(small), LARGE: some(large, small)}
-    plan = arrays(todo, size, parallelism, PACK)
+    plan = arrays(todo, size, both(array_parallelism=parallelism))
     packed = [work for array in plan for element in array.elements for work in element]
     assert sorted(w.cell.seed for w in packed) == list(range(small + large))
     for array in plan:
@@ -53,12 +57,12 @@ def test_arrays_hold_every_cell_once_and_keep_all_limits(small, large, size, par
 
 @pytest.mark.parametrize("count, sizes", [(0, []), (1, [1]), (10, [10]), (11, [11]), (12, [11, 1]), (23, [11, 11, 1])])
 def test_cut_at_the_largest_array(count, sizes):
-    plan = arrays({LARGE: some(count)}, 11, 256, PACK)
+    plan = arrays({LARGE: some(count)}, 11, both())
     assert [len(a.elements) for a in plan] == sizes
 
 
 def test_short_cells_are_packed_and_long_ones_are_not():
-    small, large = arrays({SMALL: some(9), LARGE: some(2)}, 1001, 256, PACK)
+    small, large = arrays({SMALL: some(9), LARGE: some(2)}, 1001, both())
     assert ([len(e) for e in small.elements], small.minutes) == ([4, 4, 1], 65)
     assert ([len(e) for e in large.elements], large.minutes) == ([1, 1], 245)
 
@@ -161,7 +165,7 @@ def test_a_thousand_cells_are_planned_in_no_time(tmp_path):
     todo = some(1000)
     begun = time.monotonic()
     plan = slurm.submission(todo, job_in(tmp_path), LaunchOptions(slurm_profile=None), max_array_size=1001)
-    assert [(a.cells, len(a.elements)) for a in plan.arrays] == [(1000, 250)]
+    assert [(a.cells, len(a.elements)) for a in plan] == [(1000, 250)]
     assert time.monotonic() - begun < 5
     assert "1000 cells in 250 array elements, 1 sbatch call" in slurm.describe(plan)
 
@@ -176,7 +180,7 @@ def test_parameters_are_those_that_submitit_knows():
     from submitit.slurm.slurm import _get_default_parameters
 
     own = SlurmOptions(partition="p", account="a", wckey="w")
-    chosen = sbatch.parameters(Array(LARGE, ((Work(make_cell(0)),),), 245, 1), own, "n")
+    chosen = sbatch.parameters(Array(LARGE, ((Work(make_cell(0)),),), 245, 1, own), "n")
     assert set(chosen) <= set(_get_default_parameters())
     assert isinstance(chosen["time"], int)
 
@@ -185,7 +189,7 @@ def test_cells_on_the_cpu_ask_slurm_for_no_gpu(tmp_path):
     cell = Cell("ecg", "vanilla", "roberta_base", 0, "published")
     for device, gpus in (("auto", 1), ("cpu", 0)):
         job = replace(job_in(tmp_path), runtime={"trainer.device": device})
-        (array,) = slurm.submission([Work(cell)], job, LaunchOptions(), 11).arrays
+        (array,) = slurm.submission([Work(cell)], job, LaunchOptions(), 11)
         assert array.needs.gpus == gpus
 
 
@@ -205,11 +209,11 @@ def test_a_cell_that_takes_the_gpu_down_sends_the_others_of_its_job_to_a_fresh_p
 
 
 def test_what_a_site_says_of_memory_and_gpus_replaces_ours():
-    array = Array(LARGE, ((Work(make_cell(0)),),), 245, 1)
+    array = Array(LARGE, ((Work(make_cell(0)),),), 245, 1, SlurmOptions())
     own = SlurmOptions(sbatch={"mem-per-cpu": "4G", "gres": "gpu:a100:1"})
-    chosen = sbatch.parameters(array, own, "n")
+    chosen = sbatch.parameters(replace(array, own=own), "n")
     assert not {"mem", "gpus_per_node"} & chosen.keys()
-    assert {"mem", "gpus_per_node"} <= sbatch.parameters(array, SlurmOptions(), "n").keys()
+    assert {"mem", "gpus_per_node"} <= sbatch.parameters(array, "n").keys()
 
 
 def test_folders_that_sbatch_cannot_take(tmp_path, monkeypatch):

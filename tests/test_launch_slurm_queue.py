@@ -15,7 +15,7 @@ from bench.errors import SetupError
 from bench.launch import slurm, status
 from bench.launch.claim import acquire
 from bench.launch.one import run_one
-from bench.launch.options import LaunchOptions
+from bench.launch.options import LaunchOptions, SlurmOptions
 from bench.launch.slurm import manifest, queue, sbatch
 from bench.launch.slurm.array import arrays
 from bench.launch.slurm.needs import Needs
@@ -42,7 +42,7 @@ def test_scancel_takes_job_ids_only():
 
 
 def new_manifest(store: Store, todo: list[Work]) -> manifest.Manifest:
-    plan = arrays({Needs(0, 2, 4, 15): todo}, 11, 256, {True: 0, False: 0})
+    plan = arrays({Needs(0, 2, 4, 15): todo}, 11, dict.fromkeys((True, False), SlurmOptions(pack_minutes=0)))
     return manifest.new(plan, Job("data", str(store.folder), {}), git={})
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from bench import cost
 from bench.errors import SetupError, UsageError
-from bench.launch.options import LaunchOptions, SlurmOptions
+from bench.launch.options import LaunchOptions
 from bench.launch.slurm import manifest, profile, queue, sbatch
 from bench.launch.slurm.array import Array, arrays
 from bench.launch.slurm.element import CellJob
@@ -24,23 +24,12 @@ from bench.launch.work import Job, Result, Work
 from bench.words import counted, say
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What a run would submit: the arrays, and the options of those with and without GPU."""
-
-    arrays: list[Array]
-    gpu: SlurmOptions
-    cpu: SlurmOptions
-
-    def options(self, array: Array) -> SlurmOptions:
-        """The options that hold for an array."""
-        return self.gpu if array.needs.gpus else self.cpu
-
-
-def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array_size: int | None = None) -> Submission:
+def submission(
+    todo: Sequence[Work], job: Job, options: LaunchOptions, max_array_size: int | None = None
+) -> list[Array]:
     """Group, pack and cut the cells as `run` would submit them. Touches nothing but the profile and the store."""
     tables = profile.read(options.slurm_profile)
-    gpu, cpu = (profile.options_for(kind, tables, options) for kind in (True, False))
+    by_kind = {kind: profile.options_for(kind, tables, options) for kind in (True, False)}
     grouped: dict[Needs, list[Work]] = {}
     estimates: dict[tuple[Any, ...], Needs] = {}
     speeds = cost.measured(job.store, [work.cell for work in todo])
@@ -50,7 +39,8 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
         if kind not in estimates:
             estimates[kind] = needs_of(cell, speeds)
         need = replace(estimates[kind], gpus=0) if job.on_cpu else estimates[kind]
-        own = gpu if (need.gpus if gpu.gpus is None else gpu.gpus) else cpu
+        asked = by_kind[True].gpus
+        own = by_kind[bool(need.gpus if asked is None else asked)]
         final = Needs(
             gpus=need.gpus if own.gpus is None else own.gpus,
             cpus=own.cpus or need.cpus,
@@ -58,22 +48,19 @@ def submission(todo: Sequence[Work], job: Job, options: LaunchOptions, max_array
             minutes=own.time or need.minutes,
         )
         grouped.setdefault(final, []).append(work)
-    size = max_array_size or queue.max_array_size()
-    packed = {True: gpu.pack_minutes, False: cpu.pack_minutes}
-    return Submission(arrays(grouped, size, gpu.array_parallelism, packed), gpu, cpu)
+    return arrays(grouped, max_array_size or queue.max_array_size(), by_kind)
 
 
-def describe(what: Submission) -> str:
+def describe(plan: Sequence[Array]) -> str:
     """The arrays of a submission in words, one line each."""
-    cells = sum(array.cells for array in what.arrays)
-    elements = sum(len(array.elements) for array in what.arrays)
+    cells = sum(array.cells for array in plan)
+    elements = sum(len(array.elements) for array in plan)
     lines = [
-        f"slurm: {counted(cells, 'cell')} in {counted(elements, 'array element')}, {counted(len(what.arrays), 'sbatch call')}"
+        f"slurm: {counted(cells, 'cell')} in {counted(elements, 'array element')}, {counted(len(plan), 'sbatch call')}"
     ]
-    for index, array in enumerate(what.arrays):
-        own = what.options(array)
+    for index, array in enumerate(plan):
         packed = max(map(len, array.elements))
-        places = " ".join(f"{name}={value}" for name, value in own.names().items())
+        places = " ".join(f"{name}={value}" for name, value in array.own.names().items())
         lines.append(
             f"  array {index}: {counted(array.cells, 'cell')}, {counted(len(array.elements), 'element')} of up to {counted(packed, 'cell')}, "
             f"{array.parallelism} at once, limit {array.minutes} min ({array.needs}) {places}".rstrip()
@@ -144,14 +131,13 @@ def _not_queued(todo: Sequence[Work], job: Job) -> tuple[list[Work], list[Result
     return fresh, taken
 
 
-def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
+def _submit(plan: Sequence[Array], job: Job, options: LaunchOptions) -> Manifest:
     """Write the manifest, call sbatch for each array, and write down the job ids after each call."""
     from bench.machine import git
 
     state = git()
-    written = manifest.new(plan.arrays, job, state)
-    for index, array in enumerate(plan.arrays):
-        own = plan.options(array)
+    written = manifest.new(plan, job, state)
+    for index, array in enumerate(plan):
         with sbatch.private_folder(written.folder(index)) as umask:
             callables = [
                 CellJob(
@@ -164,9 +150,9 @@ def _submit(plan: Submission, job: Job, options: LaunchOptions) -> Manifest:
                 )
                 for element in array.elements
             ]
-            chosen = sbatch.parameters(array, own, written.job_name(index))
+            chosen = sbatch.parameters(array, written.job_name(index))
             try:
-                jobs = sbatch.submit_array(callables, written.folder(index), chosen, own.requeues)
+                jobs = sbatch.submit_array(callables, written.folder(index), chosen, array.own.requeues)
             except sbatch.Unanswered:
                 raise
             except SetupError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.launch.options import SlurmOptions
 from bench.launch.slurm.needs import Needs
 from bench.launch.work import Work
 
@@ -23,6 +24,8 @@ class Array:
     """Time limit of an element."""
     parallelism: int
     """Elements that may run at once."""
+    own: SlurmOptions
+    """The options for cells of this kind."""
 
     @property
     def cells(self) -> int:
@@ -31,23 +34,23 @@ class Array:
 
 
 def arrays(
-    needed: Mapping[Needs, Sequence[Work]], max_array_size: int, parallelism: int, pack_minutes: Mapping[bool, int]
+    needed: Mapping[Needs, Sequence[Work]], max_array_size: int, options: Mapping[bool, SlurmOptions]
 ) -> list[Array]:
-    """The sbatch calls for cells grouped by needs, which share `parallelism`.
+    """The sbatch calls for cells grouped by needs, by the `options` with (True) and without (False) a GPU.
 
-    `pack_minutes` is how long an element of packed cells may take, for cells with (True) and without (False) a GPU.
+    Together they run `array_parallelism` elements at once, that of cells with a GPU.
     """
     plain: list[tuple[Needs, list[tuple[Work, ...]], int]] = []
     for group in sorted(needed):
         todo = list(needed[group])
-        per = max(1, pack_minutes[bool(group.gpus)] // group.minutes)
+        per = max(1, options[bool(group.gpus)].pack_minutes // group.minutes)
         elements = [tuple(todo[i : i + per]) for i in range(0, len(todo), per)]
         minutes = min(per, len(todo)) * group.minutes + OVERHEAD_MINUTES
         for start in range(0, len(elements), max_array_size):
             plain.append((group, elements[start : start + max_array_size], minutes))
-    shares = share([len(elements) for _, elements, _ in plain], parallelism)
+    shares = share([len(elements) for _, elements, _ in plain], options[True].array_parallelism)
     return [
-        Array(group, tuple(elements), minutes, part)
+        Array(group, tuple(elements), minutes, part, options[bool(group.gpus)])
         for (group, elements, minutes), part in zip(plain, shares, strict=True)
     ]
 

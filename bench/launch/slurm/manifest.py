@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,7 +86,7 @@ class Manifest:
         return found
 
 
-def new(plan: list[Array], job: Job, git: Mapping[str, Any]) -> Manifest:
+def new(plan: Sequence[Array], job: Job, git: Mapping[str, Any]) -> Manifest:
     """A manifest of arrays that are about to be submitted, already on disk."""
     uid = secrets.token_hex(4)
     now = datetime.now(UTC)

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from bench import machine
 from bench.beside import same_code
 from bench.errors import SetupError, UsageError
-from bench.launch.options import SlurmOptions
 from bench.launch.slurm import queue
 from bench.launch.slurm.array import Array
 from bench.launch.slurm.element import CellJob
@@ -32,9 +31,9 @@ REPLACES = {
 """Parameters of a site's `sbatch` table, and the one of ours that sbatch does not take beside it."""
 
 
-def parameters(array: Array, own: SlurmOptions, name: str) -> dict[str, Any]:
+def parameters(array: Array, name: str) -> dict[str, Any]:
     """submitit's parameters for one array."""
-    threads = array.needs.cpus
+    own, threads = array.own, array.needs.cpus
     chosen = {
         "job_name": name,
         "time": array.minutes,
