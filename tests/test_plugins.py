@@ -71,6 +71,7 @@ def test_it_runs_by_name_and_is_resumed(installed, tmp_path):
     assert "nothing to do" in again.stdout
 
 
+@pytest.mark.slow
 def test_both_examples_pass_the_conformance_tests(installed, tmp_path):
     result = bench("check", "bitfit", "chirp", path=installed, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
