@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -194,6 +195,7 @@ def _method_checks(method: type[Method], places: Places) -> Iterator[Check]:
     yield "it is a frozen dataclass that can be made without arguments", _frozen, method
     yield "name, title, citation and docstring are stated", _described, method
     yield "every option has a default and a meaning", _options, method
+    yield "what it costs beside vanilla, for time limits, are numbers", _costs, method
     yield "every preset is valid", _presets, method
     for task in ("advection", "ecg", "darcy_pdebench", "spherical"):
         yield f"two epochs on a tiny {task} leave a record with a score", _runs, task, method.name, places
@@ -221,6 +223,11 @@ def _options(method: type[Method]) -> None:
 def _presets(method: type[Method]) -> None:
     for preset in method.presets:
         settings.resolve(method, {"method.preset": preset})
+
+
+def _costs(method: type[Method]) -> None:
+    found = (method.step_cost, *method().stage1_cost(settings.Stage1Settings(), 4, 100))
+    _require(all(math.isfinite(cost) and cost >= 0 for cost in found), f"step_cost and stage1_cost are {found}")
 
 
 def _cell(task: str, method: str, places: Places, *changed: tuple[str, Any], protocol: str = "strict") -> Cell:
