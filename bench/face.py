@@ -71,12 +71,12 @@ def run(
 
     Returns one row for each cell of the selection, in its order, with the columns of `load_records`: what a run gives can
     be put beside what a store holds. A failure is a row with its `status` and `error_message`; so is a cell that left no
-    record (`taken` by another process, or `unwritten`). A row whose code was edited since is named in a warning. Ctrl-C, or a notebook's stop button, keeps the checkpoint of the
-    cell that runs: the same call goes on from it.
+    record (`taken` by another process, or `unwritten`). A row whose code was edited since is named in a warning. Ctrl-C,
+    or a notebook's stop button, keeps the checkpoint of the cell that runs: the same call goes on from it.
 
     `options` are those of the command, see `Options`: tasks, suite, methods, backbones, seeds, protocol, profile, set,
     grid, budget, official_only, allow_random_weights, study, size, probe, probe_epochs, tsne, discrepancy, similarity.
-    `retry` names what is run again (`failed`, `stale`, `all`, ...). `progress=False` prints nothing.
+    `retry` names what is run again (`failed`, `stale`, `all`, ...). `progress=False` shows no progress.
     """
     from bench import launch
     from bench.launch.options import LaunchOptions
@@ -88,16 +88,8 @@ def run(
             raise unknown("status to retry", status, RETRY)
     with standins.as_default(places.data_dir):
         found = selection.todo(_wanted(options), places, again)
-        if progress:
-            for sentence in (
-                *(f"{b.name} ({b.where}) is left out: {b.reason}" for b in registry.broken()),
-                *found.data,
-            ):
-                say(sentence)
-        runs, results = set(found.cells), {}
-        for item in found.planned:
-            if item.stale and item.cell not in runs:
-                warnings.warn(f"stale: {item.cell}: {item.stale} (retry='stale' runs it again)", stacklevel=2)
+        _tell(found, progress)
+        results = {}
         if found.cells:
             selection.refuse_without_room(found.cells, places)
             how = LaunchOptions(quiet=not progress)
@@ -106,6 +98,19 @@ def run(
     kept = {p.cell: Store(places.results_dir).get(p.cell.key()) for p in found.planned}
     rows = [_row(cell, record, *results.get(cell, ("missing", ""))) for cell, record in kept.items()]
     return _frame(rows, flat.columns([record for record in kept.values() if record is not None]))
+
+
+def _tell(found: selection.Todo, progress: bool) -> None:
+    """Say which data and plug-ins the cells have, and warn of scores that are not run again although they are stale."""
+    if progress:
+        for broken in registry.broken():
+            say(f"{broken.name} ({broken.where}) is left out: {broken.reason}")
+        for sentence in found.data:
+            say(sentence)
+    runs = set(found.cells)
+    for item in found.planned:
+        if item.stale and item.cell not in runs:
+            warnings.warn(f"stale: {item.cell}: {item.stale} (retry='stale' runs it again)", stacklevel=3)
 
 
 def _wanted(options: Mapping[str, Any]) -> selection.Wanted:

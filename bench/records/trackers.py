@@ -81,7 +81,7 @@ def _rows(curves: Mapping[str, Any], start: float) -> Iterator[Row]:
 
 
 def _word(name: str) -> str:
-    """A name as every tracker takes it: letters, digits, `_`, `-` and single dots, at most 100; a slash would be a group."""
+    """A name as every tracker takes it: letters, digits, `_`, `-` and dots within, at most 100; a slash would be a group."""
     return re.sub(r"[^\w.-]|^\.+|\.+$", "_", name)[:100] or "_"
 
 
