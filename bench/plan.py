@@ -217,6 +217,7 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
         raise UsageError("--grid takes settings that change the result; give runtime settings with --set")
     combos = [(*pairs, *combo) for combo in itertools.product(*axes)]
     chosen = choose_tasks(selection, data_dir)
+    _refuse_methods_without_task([m for m in method_names if m in selection.methods], [task for task, _ in chosen])
     # Names and values first: a typo is answered before the machine is asked what it has.
     overrides = {
         (task, profile, method, combo): overrides_of(task, method, profile, selection.protocol, combo)
@@ -232,11 +233,28 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
     out: dict[Cell, None] = {}
     for task, profile in chosen:
         origin, fitting = here[task]
-        for method, (backbone, random), combo in itertools.product(method_names, fitting, combos):
+        meant = [name for name in method_names if takes(name, task)]
+        for method, (backbone, random), combo in itertools.product(meant, fitting, combos):
             changed = overrides[task, profile, method, combo]
             for seed in selection.seeds:
                 out[Cell(task, method, backbone, seed, profile, selection.protocol, origin, random, changed)] = None
     return list(out)
+
+
+def takes(method: str, task: str) -> bool:
+    """Whether the task is of a kind that the method is for."""
+    return registry.tasks()[task].kind in registry.methods()[method].kinds
+
+
+def _refuse_methods_without_task(named: Sequence[str], tasks: Sequence[str]) -> None:
+    """UsageError for a method that was named, and is for none of the tasks; one that a wildcard found is left out."""
+    for method in named:
+        if not any(takes(method, task) for task in tasks):
+            fitting = [task for task in registry.tasks().items if takes(method, task)]
+            raise UsageError(
+                f"{method} is for tasks of kind {' or '.join(registry.methods()[method].kinds)}, and none of "
+                f"{', '.join(tasks)} is; choose among {', '.join(fitting)}"
+            )
 
 
 def _refuse_without_effect(changed: Sequence[str], scanned: Sequence[str], methods: Sequence[str]) -> None:

@@ -169,6 +169,8 @@ class Method:
     needs_source: ClassVar[bool] = False
     couples: ClassVar[tuple[Literal["stage1", "stage2"], ...]] = ()
     """Stages in whose loss the samples of a batch meet, so that it may not be cut where memory runs out."""
+    kinds: ClassVar[tuple[str, ...]] = ("classes", "multilabel", "dense")
+    """Kinds of tasks that it is for. Others make no cell of it."""
     step_cost: ClassVar[float] = 1.0
     """What a step of stage 2 costs beside one on the task's loss alone. For time limits."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

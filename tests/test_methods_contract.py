@@ -13,6 +13,7 @@ from torch import nn
 
 from methods.contract import Method, MethodError
 from methods.embedder_warmup import EmbedderWarmup
+from methods.fno import Fno
 from methods.frozen import Frozen
 from methods.linear import Linear
 from methods.lp_ft import LpFt
@@ -41,6 +42,7 @@ METHODS = [
     Pare,
     Mona,
     SmallSupervised,
+    Fno,
     Ridge,
 ]
 
@@ -82,7 +84,7 @@ def test_linear_moves_nothing_of_the_encoder():
 
 
 def test_only_scratch_the_small_network_and_ridge_use_no_pretrained_weights():
-    assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised", "ridge"]
+    assert [kind.name for kind in METHODS if not kind.pretrained] == ["scratch", "small_supervised", "fno", "ridge"]
     assert [kind.name for kind in METHODS if kind.needs_source] == ["mmd_joint", "orca", "recraft", "pare", "mona"]
 
 

@@ -26,6 +26,7 @@ COLOURS = {
     "ridge": "#5a5a00",
     "scratch": "#7f7f7f",
     "small_supervised": "#a05a2c",
+    "fno": "#4d9221",
     "linear": "#56b4e9",
     "frozen": "#e69f00",
     "vanilla": "#0072b2",
