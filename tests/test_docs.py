@@ -19,7 +19,7 @@ import pytest
 from bench import registry, settings, studies
 from bench.backbones import BACKBONES
 from bench.cli import VERBS, main
-from bench.cli.options import wanted
+from bench.cli.choosing import wanted
 from bench.plan import overrides_of
 from bench.report.frame import METHOD_ORDER
 from bench.selection import cells_of

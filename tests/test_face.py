@@ -82,7 +82,7 @@ def test_the_cells_are_those_of_the_command(here, fake_cells, capsys, options, t
 
 def cells(typed):
     """The cells that a command line names, in their order."""
-    from bench.cli.options import wanted
+    from bench.cli.choosing import wanted
     from bench.selection import cells_of
 
     return cells_of(wanted(cli.parser_of("run").parse_args(typed.split())), Path("data"))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.options import add_list, add_places, names, seeds
+from bench.cli.choosing import seeds
+from bench.cli.options import add_list, add_places, names
 from bench.cli.printing import set_aside
 from bench.errors import Exit, UsageError
 from bench.records.store import Store

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.options import add_selection, wanted
+from bench.cli.choosing import add_selection, wanted
 from bench.errors import Exit, SetupError
 from bench.records.store import Store
 from bench.selection import chosen

@@ -55,8 +55,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows(what: str) -> Iterator[dict[str, Any]]:
     """One object for each thing of a kind."""
-    from bench.studies import all_studies
-
     if what == "tasks":
         for task in registry.tasks().items.values():
             yield _row(task, "name", "title", "suites", "kind") | {
@@ -77,6 +75,8 @@ def _rows(what: str) -> Iterator[dict[str, Any]]:
             here = {"weights": "here" if cure is None else "missing", "licence": backbone.licence, "cure": cure}
             yield _row(backbone, "name", "title", "modality") | here
     else:
+        from bench.studies import all_studies  # here, for it brings the plan
+
         yield from (_row(study, "name", "question", "claims") for study in all_studies().values())
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 
 from bench import registry
-from bench.cli.options import add_planning, places, wanted
+from bench.cli.choosing import add_planning, places, wanted
 from bench.cli.printing import set_aside
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.records.store import Problem
 from bench.words import say
+
+if TYPE_CHECKING:
+    from bench.records.store import Problem
 
 LEAST = 24
 """Letters that the last column has at least."""

@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from bench import registry, words
 from bench.cli import scores
-from bench.cli.options import add_planning, places, wanted
+from bench.cli.choosing import add_planning, places, wanted
 from bench.cost import of_plan
 from bench.errors import Exit
 from bench.launch.options import add_launch_arguments, launch_options

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 
-from bench.cli.options import add_selection, wanted
+from bench.cli.choosing import add_selection, wanted
 from bench.cli.printing import set_aside
 from bench.errors import Exit
 from bench.launch.options import seconds
