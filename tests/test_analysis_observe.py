@@ -59,6 +59,9 @@ class FakeSource:
     def encoded(self, encoder, index, batch_size=250):
         return encoder(self._x[index]).mean(1)
 
+    def as_pretrained(self, index):
+        return self.encoded(self.model.encoder, index).numpy()
+
 
 class Target(nn.Module):
     """A fake h ∘ f ∘ e for inputs (B, 2, 6)."""

@@ -156,6 +156,22 @@ def test_encoded_features_are_means_of_the_encoders_output_in_evaluation_mode():
     torch.testing.assert_close(features, encoder(data.tokens(data.test_index[:7])).mean(1))
 
 
+def test_features_of_the_pretrained_body_are_taken_once_for_all_cells_of_its_kind(tmp_path, monkeypatch):
+    rows = vision_data().test_index[:9]
+    first = vision_data(tmp_path).as_pretrained(rows)
+    assert np.array_equal(first, vision_data().encoded(body("swin_micro").encoder, rows).numpy())
+    calls, encoded = [], SourceData.encoded
+    monkeypatch.setattr(SourceData, "encoded", lambda *args: (calls.append(1), encoded(*args))[1])
+    again = vision_data(tmp_path, seed=1)
+    assert np.array_equal(again.as_pretrained(rows), first) and not calls
+    again.as_pretrained(rows[:-1])
+    monkeypatch.setattr("torch.get_num_threads", lambda: 64)  # other threads round otherwise
+    again.as_pretrained(rows)
+    other = SourceData(load_source_model(VISION, random_weights=True, seed=1), digits(), "cpu", 0, tmp_path)
+    other.as_pretrained(rows)
+    assert len(calls) == 3
+
+
 def test_no_features_at_all_is_refused():
     with pytest.raises(SetupError, match="0 source samples were asked for, expected at least 1"):
         vision_data().features(0)

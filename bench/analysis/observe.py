@@ -112,7 +112,7 @@ class Observer:
         kept = self._files.get(PRETRAINED)
         if kept is not None:
             return kept
-        return self._files.put(PRETRAINED, self._source.encoded(self._source.model.encoder, self._rows).numpy())
+        return self._files.put(PRETRAINED, self._source.as_pretrained(self._rows))
 
     def source_arrays(self, encoder: nn.Module, last: int) -> dict[str, np.ndarray]:
         """What a cell keeps of the source side, the body after its `last` epoch included; names as in `summary`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -81,13 +82,22 @@ class SourceData:
         if count < 1:
             raise SetupError(f"{count} source samples were asked for, expected at least 1")
         index = np.random.default_rng(self.seed).permutation(len(self))[:count]
-        path = self._cache_file(count)
-        points = _read(path, (len(index), self.model.spec.width)) if path else None
-        if points is None:
-            points = torch.cat([self.tokens(part).mean(1).cpu() for part in _parts(index, 250)]).numpy()
-            if path:
-                keep_copy(path, {"points": points})
+        points = self._kept(
+            f"{count}", f"{count} {self.seed}", (len(index), self.model.spec.width),
+            lambda: torch.cat([self.tokens(part).mean(1).cpu() for part in _parts(index, 250)]).numpy(),
+        )  # fmt: skip
         return torch.from_numpy(points).to(self.device), torch.from_numpy(self.labels[index]).to(self.device)
+
+    def as_pretrained(self, index: np.ndarray) -> np.ndarray:
+        """(n, d) float32: `encoded` by the pretrained body itself, which one cell takes for all of its kind.
+
+        Kept on disk as `features` are, per body, samples, and what rounds otherwise: device, threads, version of torch.
+        """
+        rows = hashlib.sha256(np.ascontiguousarray(index).tobytes()).hexdigest()
+        rounding = f"{machine.device_name(self.device)} {torch.get_num_threads()} {torch.__version__}"
+        key = f"{fingerprint(self.model.encoder, 64)} {rows} {rounding}"
+        shape = (len(index), self.model.spec.out_width)
+        return self._kept("pretrained", key, shape, lambda: self.encoded(self.model.encoder, index).numpy())
 
     @torch.no_grad()
     def encoded(self, encoder: nn.Module, index: np.ndarray, batch_size: int = 250) -> torch.Tensor:
@@ -100,13 +110,19 @@ class SourceData:
             encoder.train(was_training)
         return torch.cat(parts)
 
-    def _cache_file(self, count: int) -> Path | None:
+    def _kept(self, what: str, key: str, shape: tuple[int, int], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The points that `make` gives, from the cache folder if they are there; `key` says all that they depend on
+        besides e0, the source data and this module."""
         if self.cache_dir is None:
-            return None
-        code = source.digest(__name__)
-        key = f"{fingerprint(self.model.embedder, 64)} {self.fingerprint} {count} {self.seed} {code}"
-        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-        return self.cache_dir / f"{self.model.spec.name}-{self.name}-{count}-{digest}.npz"
+            return make()
+        whole = f"{fingerprint(self.model.embedder, 64)} {self.fingerprint} {key} {source.digest(__name__)}"
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
+        path = self.cache_dir / f"{self.model.spec.name}-{self.name}-{what}-{digest}.npz"
+        points = _read(path, shape)
+        if points is None:
+            points = make()
+            keep_copy(path, {"points": points})
+        return points
 
 
 def _parts(index: np.ndarray, size: int) -> list[np.ndarray]:
