@@ -6,8 +6,10 @@ BIN = $(VENV)/bin
 BENCHES ?= benchmarks
 BENCH_NAME ?= latest
 METHODS ?= ridge vanilla embedder_warmup orca mona
-# Tests run in as many processes as there are cores, each with one thread.
-TEST_THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Tests and the demo run in as many processes as there are cores (the demo in at most four), each with one thread: two
+# cells side by side take less time than one after the other with two threads.
+ONE_THREAD = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores : 4)))
 
 .PHONY: demo test test-fast lint bench fuzz install clean
 
@@ -20,7 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python -m bench run --suite quick --methods $(METHODS) --probe --results-dir results/demo
+	$(ONE_THREAD) $(BIN)/python -m bench run --suite quick --methods $(METHODS) --probe --results-dir results/demo \
+		--executor local --jobs $(JOBS)
 	$(BIN)/python -m bench report --results-dir results/demo --out reports/demo
 
 lint: install
@@ -29,14 +32,14 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
 
 # While working: everything but what is marked slow (pyproject.toml says what that is) and what starts Slurm.
 test-fast: install
-	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m 'not slow and not slurm'
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m 'not slow and not slurm'
 
 bench: install
-	$(TEST_THREADS) $(BIN)/python -m pytest $(BENCHES) --benchmark-only --benchmark-columns=median,min,max,rounds \
+	$(ONE_THREAD) $(BIN)/python -m pytest $(BENCHES) --benchmark-only --benchmark-columns=median,min,max,rounds \
 		--benchmark-json=benchmarks/results/$(BENCH_NAME).json
 
 # Random files against the readers, each in a process of its own, and against every verb that reads a store; the tests

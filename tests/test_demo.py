@@ -47,8 +47,9 @@ def test_every_method_learns(method, shared_data, tmp_path):
 
 def test_the_demo_leaves_the_checkout_as_it_was():
     lines = re.findall(
-        r"^\t\$\(BIN\)/python -m bench (?:run|report) .*$", (ROOT / "Makefile").read_text(), re.MULTILINE
+        r"^\t.*\$\(BIN\)/python -m bench (?:run|report) .*$", (ROOT / "Makefile").read_text(), re.MULTILINE
     )
+    assert len(lines) == 2
     folders = [folder for line in lines for folder in re.findall(r"--(?:results-dir|out) (\S+)", line)]
     assert sorted(set(folders)) == ["reports/demo", "results/demo"]
     for path in (
