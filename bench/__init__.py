@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from bench.beside import take
@@ -13,6 +14,10 @@ __version__ = "0.1.0"
 __all__ = ["backbone", "leaderboard", "load_records", "run", "task", "write_report"]
 
 take("tasks", "methods")
+
+# cuBLAS reads it when its first handle is made, and without it matrix products on a GPU differ from run to run. Every
+# process that runs a cell imports this package first: a command, a worker, a Slurm element, a notebook.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def __getattr__(name: str) -> Any:

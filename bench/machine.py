@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import resource
@@ -84,10 +83,21 @@ class Meter:
         self._cpu, self._wall, self._seen = time.process_time(), time.perf_counter(), list[float]()
 
     def look(self) -> None:
-        """On a GPU, read the driver's load of the last moments; a cell whose machine has no NVML goes without."""
+        """On a GPU, read the driver's load of the last moments.
+
+        A cell goes without where the machine has no NVML, or the driver refuses: it has no load of a part of a card (MIG)
+        or of a virtual one to tell.
+        """
+        if self.device.type != "cuda":
+            return
+        try:
+            from pynvml import NVMLError
+        except ImportError:
+            return
         import torch
 
-        if self.device.type == "cuda" and importlib.util.find_spec("pynvml") is not None:
+        # torch looks the device up among the visible ones, and finds no part of a card there.
+        with contextlib.suppress(NVMLError, RuntimeError, LookupError):
             self._seen.append(torch.cuda.utilization(self.device) / 100)
 
     def load(self) -> float | None:

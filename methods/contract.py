@@ -126,7 +126,7 @@ class Context(Protocol):
         ...
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The cell's precision, for passes through the model that a method adds to stage 2; losses stay outside."""
+        """The cell's precision, for every pass through the model that a method makes; losses stay outside."""
         ...
 
     def rng(self, name: str) -> np.random.Generator:

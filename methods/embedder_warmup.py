@@ -58,8 +58,10 @@ def warm_up_embedder(
     parameters = [*model.embedder.parameters(), *(model.predictor.parameters() if train_predictor else ())]
 
     def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
-        tokens = model.embedder(batch.x)
-        task = loss = context.loss(model.predictor(model.encoder(tokens)), batch)
+        with context.autocast():
+            tokens = model.embedder(batch.x)
+            output = model.predictor(model.encoder(tokens))
+        task = loss = context.loss(output, batch)
         logged = {}
         if term is not None:
             added = term(tokens)

@@ -8,9 +8,10 @@ The module's own parameters are never written: θ' and θ ± εv live in tensors
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -73,6 +74,9 @@ class BiLevel:
     """The predictor's parameters that shall move; may be empty."""
     inner_lr: float | Alpha
     """α, the size of the simulated step: a number, or found at each step and then held constant."""
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    """The precision that both losses are computed in; the two ends of a central difference never are, as in bfloat16
+    most of the weights at both are the same."""
 
 
 def meta_gradient(kind: Kind, problem: BiLevel) -> MetaGradient:
@@ -88,7 +92,7 @@ def meta_gradient(kind: Kind, problem: BiLevel) -> MetaGradient:
 def _exact(problem: BiLevel) -> MetaGradient:
     weights = _copies(problem.encoder)
     with sdpa_kernel(SDPBackend.MATH):
-        loss = problem.inner(_with(problem.encoder, weights))
+        loss = _inner(problem, weights)
         slopes, phi, psi = _inner_slopes(loss, weights, problem, create_graph=True)
     # A weight whose slope is constant (the last bias under a linear loss) has no mixed derivative.
     edges = {name: get_gradient_edge(slope) for name, slope in slopes.items() if slope.requires_grad}
@@ -109,7 +113,7 @@ def _exact(problem: BiLevel) -> MetaGradient:
 def _finite_difference(problem: BiLevel) -> MetaGradient:
     weights = _copies(problem.encoder)
     replay = _replay(problem.phi[0].device)
-    loss = problem.inner(_with(problem.encoder, weights))
+    loss = _inner(problem, weights)
     slopes, phi, psi = _inner_slopes(loss, weights, problem)
     alpha = _alpha(problem, slopes)
     logs, v = _outer_slopes(problem, _adapted(weights, slopes, alpha))
@@ -124,11 +128,11 @@ def _finite_difference(problem: BiLevel) -> MetaGradient:
 
 def _first_order(problem: BiLevel) -> MetaGradient:
     weights = _copies(problem.encoder)
-    loss = problem.inner(_with(problem.encoder, weights))
+    loss = _inner(problem, weights)
     slopes, phi, psi = _inner_slopes(loss, weights, problem)
     alpha = _alpha(problem, slopes)
     with torch.no_grad():
-        logs = problem.outer(_with(problem.encoder, _adapted(weights, slopes, alpha)))
+        logs = _outer(problem, _adapted(weights, slopes, alpha))
     return MetaGradient(loss.detach(), logs, phi, [torch.zeros_like(p) for p in problem.phi], psi, alpha)
 
 
@@ -139,6 +143,18 @@ def _copies(encoder: nn.Module) -> Weights:
 
 def _with(encoder: nn.Module, weights: Weights) -> Encode:
     return lambda tokens: functional_call(encoder, weights, (tokens,))
+
+
+def _inner(problem: BiLevel, weights: Weights) -> torch.Tensor:
+    """L_inner at θ; autocast ends with the forward pass, whose types the backward pass takes."""
+    with problem.autocast():
+        return problem.inner(_with(problem.encoder, weights))
+
+
+def _outer(problem: BiLevel, weights: Weights) -> Mapping[str, torch.Tensor]:
+    """L_outer at θ' and what goes with it, likewise."""
+    with problem.autocast():
+        return problem.outer(_with(problem.encoder, weights))
 
 
 def _inner_slopes(
@@ -168,7 +184,7 @@ def _adapted(weights: Weights, slopes: Weights, alpha: torch.Tensor) -> Weights:
 
 def _outer_slopes(problem: BiLevel, adapted: Weights) -> tuple[dict[str, torch.Tensor], Weights]:
     """What the outer loss reports, and v = ∇_θ' L_outer for the weights that it depends on."""
-    logs = problem.outer(_with(problem.encoder, adapted))
+    logs = _outer(problem, adapted)
     found = torch.autograd.grad(logs["outer"], list(adapted.values()), allow_unused=True)
     v = {name: g for name, g in zip(adapted, found) if g is not None}
     return {name: value.detach() for name, value in logs.items()}, v
@@ -177,13 +193,11 @@ def _outer_slopes(problem: BiLevel, adapted: Weights) -> tuple[dict[str, torch.T
 def _phi_slope_at(
     problem: BiLevel, weights: Weights, direction: Weights, by: torch.Tensor, replay: Callable[[], None]
 ) -> Sequence[torch.Tensor]:
-    """∇_φ L_inner at θ + by · direction, with the random numbers of the first pass; never in bfloat16, to which most of
-    the weights at both ends are the same."""
+    """∇_φ L_inner at θ + by · direction, with the random numbers of the first pass."""
     with torch.no_grad():
         at = {name: w + by * direction[name] if name in direction else w.detach() for name, w in weights.items()}
     replay()
-    with torch.autocast(by.device.type, enabled=False):
-        return torch.autograd.grad(problem.inner(_with(problem.encoder, at)), problem.phi, materialize_grads=True)
+    return torch.autograd.grad(problem.inner(_with(problem.encoder, at)), problem.phi, materialize_grads=True)
 
 
 def _replay(device: torch.device) -> Callable[[], None]:

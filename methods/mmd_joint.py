@@ -69,7 +69,6 @@ class MmdJoint(Method):
         return min(stage1.epochs, MOST_EPOCHS) if self.epochs is None else self.epochs
 
     def _distance(self, context: Context) -> Any:
-        import torch
 
         from methods.transport.kernels import mmd
 
@@ -77,7 +76,6 @@ class MmdJoint(Method):
         points = points.to(context.device)
 
         def term(tokens: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(tokens.device.type, enabled=False):
-                return self.weight * mmd(points, tokens.float().mean(1))
+            return self.weight * mmd(points, tokens.float().mean(1))
 
         return term

@@ -229,7 +229,7 @@ class Mona(Method):
 
         phi = list(model.embedder.parameters())
         psi = list(model.predictor.parameters()) if self.train_predictor else []
-        problem = BiLevel(model.encoder, inner, outer, phi, psi, self._alpha(context))
+        problem = BiLevel(model.encoder, inner, outer, phi, psi, self._alpha(context), context.autocast)
         return meta_gradient(self.meta_gradient, problem)
 
     def _alpha(self, context: Context) -> float | Alpha:

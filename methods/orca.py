@@ -147,15 +147,15 @@ def backward(context: Context, index: np.ndarray, distance: Callable[[torch.Tens
     import torch
 
     def features(x: torch.Tensor) -> torch.Tensor:
-        return context.model.embedder(x).float().mean(1)
+        with context.autocast():
+            return context.model.embedder(x).float().mean(1)
 
     # Only the inputs are kept: dense targets of a whole class may be larger than memory.
     inputs = [context.batch(index[i : i + CHUNK]).x for i in range(0, len(index), CHUNK)]
     with torch.set_grad_enabled(len(inputs) == 1):
         embedded = torch.cat([features(x) for x in inputs])
     at = embedded.detach().requires_grad_()
-    with torch.autocast(at.device.type, enabled=False):
-        loss = distance(at)
+    loss = distance(at)
     (slope,) = torch.autograd.grad(loss, at)
     if not bool(torch.isfinite(slope).all()):
         raise MethodError(

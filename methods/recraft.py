@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,12 @@ class Recraft(Method):
 
         @functools.cache
         def features() -> torch.Tensor:
-            return source.encoded(model.encoder, index).to(context.device)
+            with context.autocast():
+                return source.encoded(model.encoder, index).to(context.device)
+
+        def logits(tokens: torch.Tensor) -> torch.Tensor:
+            with context.autocast():
+                return head(model.encoder(tokens).mean(1)).float()
 
         def batches(epoch: int) -> Iterator[np.ndarray]:
             order = context.rng(f"recraft-head-{epoch}").permutation(len(index))
@@ -156,7 +161,7 @@ class Recraft(Method):
                 loss = F.cross_entropy(head(features()[rows]), labels[rows])
                 excess = torch.zeros_like(loss)
             else:
-                loss, excess = penalised_loss(head, model.encoder, source.tokens(index[rows]), labels[rows], self.tau)
+                loss, excess = penalised_loss(logits, source.tokens(index[rows]), labels[rows], self.tau)
             (loss + self.rho * excess).backward()
             return {"loss": (loss + self.rho * excess).detach(), "penalty": excess.detach()}
 
@@ -196,7 +201,9 @@ class Recraft(Method):
 
         def gradient(chunk: Chunk) -> Mapping[str, torch.Tensor]:
             index, weight = chunk
-            logits = model.source_head(model.encoder(model.embedder(context.batch(index).x)).mean(1))  # type: ignore[attr-defined]
+            x = context.batch(index).x
+            with context.autocast():
+                logits = model.source_head(model.encoder(model.embedder(x)).mean(1))  # type: ignore[attr-defined]
             loss = weight * entropy_of_mean(logits)
             loss.backward()
             return {"loss": loss.detach(), "entropy": loss.detach() / weight}
@@ -223,16 +230,19 @@ class Recraft(Method):
 
 
 def penalised_loss(
-    head: nn.Module, encoder: nn.Module, tokens: torch.Tensor, labels: torch.Tensor, tau: float
+    logits: Callable[[torch.Tensor], torch.Tensor], tokens: torch.Tensor, labels: torch.Tensor, tau: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(mean CE, mean max(0, ‖∇_z CE‖ − τ)²) over source samples with tokens z (B, N, D) and labels (B,), both with gradient."""
+    """(mean CE, mean max(0, ‖∇_z CE‖ − τ)²) over source samples with tokens z (B, N, D) and labels (B,), both with gradient.
+
+    `logits` maps z to (B, K).
+    """
     import torch
     import torch.nn.functional as F
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     z = tokens.detach().requires_grad_()
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-        each = F.cross_entropy(head(encoder(z).mean(1)), labels, reduction="none")
+        each = F.cross_entropy(logits(z), labels, reduction="none")
         (slope,) = torch.autograd.grad(each.sum(), z, create_graph=True)
     excess = (slope.flatten(1).norm(dim=1) - tau).clamp_min(0)
     return each.mean(), excess.square().mean()

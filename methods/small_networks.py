@@ -76,7 +76,9 @@ class FourierOperator(nn.Module):
             x = spectral(x) + pointwise(x)
             x = F.gelu(x) if i < len(self.spectral) - 1 else x
         if tuple(x.shape[2:]) != self.grid:
-            x = F.interpolate(x, self.grid, mode=("linear", "bilinear")[len(self.grid) - 1], align_corners=False)
+            # A row is an image of one line: torch has a deterministic backward pass on GPUs for `bilinear` alone.
+            image, grid = x if len(self.grid) == 2 else x[:, :, None], (1, *self.grid)[-2:]
+            x = F.interpolate(image, grid, mode="bilinear", align_corners=False).view(*x.shape[:2], *self.grid)
         return _in_full(self.project, x)
 
 

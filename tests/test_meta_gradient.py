@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,11 +110,8 @@ def rounded(x: torch.Tensor) -> torch.Tensor:
     return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-ARITHMETIC = {
-    "fp32": contextlib.nullcontext,
-    "tf32": TF32Products,
-    "bf16": lambda: torch.autocast("cpu", torch.bfloat16),
-}
+ARITHMETIC = {"fp32": contextlib.nullcontext, "tf32": TF32Products, "bf16": contextlib.nullcontext}
+BF16 = functools.partial(torch.autocast, "cpu", torch.bfloat16)
 
 
 @functools.cache
@@ -160,10 +158,20 @@ def on_a_body(backbone: str, kind: str) -> tuple[BiLevel, torch.Tensor]:
 @pytest.mark.parametrize("backbone", [pytest.param("minilm", marks=needs_minilm), "swin_micro"])
 def test_finite_difference_points_where_exact_does_on_the_shipped_bodies(backbone, kind, arithmetic):
     p, exact = on_a_body(backbone, kind)
+    p = replace(p, autocast=BF16) if arithmetic == "bf16" else p
     with ARITHMETIC[arithmetic](), sdpa_kernel(SDPBackend.MATH):
         found = flat(meta_gradient("finite_difference", p).phi_outer)
     assert float(F.cosine_similarity(found, exact, dim=0)) >= 0.99
     assert float(found.norm() / exact.norm()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["dense", "classes"])
+@pytest.mark.parametrize("backbone", [pytest.param("minilm", marks=needs_minilm), "swin_micro"])
+def test_exact_in_bfloat16_points_where_it_does_in_float32(backbone, kind):
+    p, exact = on_a_body(backbone, kind)
+    found = meta_gradient("exact", replace(p, autocast=BF16))
+    assert float(F.cosine_similarity(flat(found.phi_outer), exact, dim=0)) >= 0.98
+    assert {g.dtype for g in found.phi_outer} == {torch.float32}
 
 
 def test_finite_difference_is_of_second_order_in_its_step(monkeypatch):

@@ -21,10 +21,10 @@ from bench import __version__
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "tasks", "methods")
-OF_OTHERS = {"torchvision"}
-"""Declared though nothing here imports it: timm does, and `bench doctor` looks whether it fits torch."""
-AT_WILL = {"hdf5plugin", "peft", "pyarrow"}
-"""Imported only where they are installed; a message says what to install else."""
+OF_OTHERS = {"torchvision", "nvidia-ml-py"}
+"""Declared though others import them: timm the first, which `bench doctor` compares with torch, and torch the second."""
+AT_WILL = {"hdf5plugin", "peft", "pyarrow", "pynvml"}
+"""Imported only where they are installed; a message says what to install else, and no load of a GPU is read without the last."""
 
 
 @pytest.fixture(scope="module")

@@ -200,6 +200,45 @@ def test_a_cell_may_compile_its_step(places, monkeypatch):
     assert record["score"] == pytest.approx(plain["score"], rel=1e-4)
 
 
+class NVMLError(Exception):
+    """As NVML's own, which is an exception of no other kind."""
+
+
+def answers(monkeypatch, utilisation):
+    """A driver that answers so, asked through a library that is here whether or not it is installed."""
+    monkeypatch.setitem(sys.modules, "pynvml", types.SimpleNamespace(NVMLError=NVMLError))
+    monkeypatch.setattr(torch.cuda, "utilization", utilisation)
+    meter = machine.Meter(GPU)
+    meter.look()
+    return meter.load()
+
+
+def refuses(error):
+    def utilisation(device):
+        raise error
+
+    return utilisation
+
+
+def test_the_load_of_a_gpu_is_what_its_driver_says(monkeypatch):
+    assert answers(monkeypatch, lambda device: 40) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "error", [NVMLError("Not Supported"), RuntimeError("device 0 is not visible"), IndexError("list index")], ids=repr
+)
+def test_a_driver_that_tells_no_load_ends_nothing(monkeypatch, error):
+    assert answers(monkeypatch, refuses(error)) is None
+
+
+def test_without_nvml_no_load_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(torch.cuda, "utilization", refuses(ModuleNotFoundError()))
+    meter = machine.Meter(GPU)
+    meter.look()
+    assert meter.load() is None
+
+
 def test_a_record_says_how_busy_its_device_was_and_how_much_memory_it_took(places):
     record = cells.run(one(places.data_dir), places, {})
     assert 0 < record["utilisation"] <= 1

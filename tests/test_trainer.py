@@ -37,6 +37,24 @@ def test_accumulation_leaves_the_gradient_of_the_whole_group(n, micro):
     torch.testing.assert_close(logs["loss"], whole["loss"], rtol=1e-5, atol=1e-6)
 
 
+def test_accumulation_rounds_as_a_loop_over_the_parameters_does_also_where_some_have_no_gradient():
+    first, second, never = (torch.nn.Parameter(torch.randn(3, 4)) for _ in range(3))
+    slopes = [(torch.randn(3, 4), torch.randn(3, 4) if k else None) for k in range(4)]
+    weights = [0.3, 0.3, 0.3, 0.1]
+
+    def gradient(k):
+        first.grad, second.grad = slopes[k]
+        return {"loss": torch.tensor(1.0)}
+
+    accumulate(list(zip(range(4), weights)), [first, second, never], gradient)
+    for parameter, own in ((first, range(4)), (second, range(1, 4))):
+        total = slopes[own[0]][parameter is second] * weights[own[0]]
+        for k in own[1:]:
+            total.add_(slopes[k][parameter is second] * weights[k])
+        assert torch.equal(parameter.grad, total)
+    assert never.grad is None
+
+
 def test_what_a_phase_does_not_train_stays_frozen_bit_for_bit(tmp_path):
     model = network()
     before = copy.deepcopy(model.state_dict())

@@ -85,7 +85,7 @@ def accumulate(
     averaged by the weights.
     """
     logged: dict[str, torch.Tensor] = {}
-    total: list[torch.Tensor | None] = [None] * len(moving)
+    total: dict[int, torch.Tensor] = {}
     weights = sum(weight for _, weight in group)
     for batch, weight in group:
         for parameter in moving:
@@ -95,11 +95,19 @@ def accumulate(
             logged[key] = logged[key] + scaled if key in logged else scaled
         if len(group) == 1:
             return logged
+        _add(total, {k: p.grad for k, p in enumerate(moving) if p.grad is not None}, weight)
         for k, parameter in enumerate(moving):
-            if parameter.grad is not None:
-                part, so_far = parameter.grad * weight, total[k]
-                total[k] = part if so_far is None else so_far.add_(part)
-            parameter.grad = total[k]
+            parameter.grad = total.get(k)
         if clip_between is not None:
             nn.utils.clip_grad_norm_(moving, clip_between)
     return logged
+
+
+@torch.no_grad()
+def _add(total: dict[int, torch.Tensor], part: dict[int, torch.Tensor], weight: float) -> None:
+    """Add `part` times `weight` to `total`, which need not have all of it yet, in two kernels on a GPU and not two a tensor."""
+    weighted = dict(zip(part, torch._foreach_mul([*part.values()], weight))) if part else {}
+    old = [k for k in weighted if k in total]
+    if old:
+        torch._foreach_add_([total[k] for k in old], [weighted[k] for k in old])
+    total.update((k, weighted[k]) for k in weighted if k not in total)
