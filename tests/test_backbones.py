@@ -141,6 +141,7 @@ def test_a_source_model_is_frozen_and_in_evaluation_mode(name):
     assert not any(m.training for m in pretrained(name).modules())
 
 
+@pytest.mark.slow
 @needs_fashion
 def test_the_shipped_swin_micro_makes_the_errors_it_declares():
     from safetensors import safe_open

@@ -164,6 +164,7 @@ def contend(folder: str, barrier, out, dead: bool) -> None:
             time.sleep(0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stale", [False, True], ids=["free", "stale"])
 def test_of_many_contenders_exactly_one_wins(tmp_path, stale):
     context = multiprocessing.get_context("fork")

@@ -141,6 +141,7 @@ REHEARSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "command"), REHEARSED, ids=lambda value: str(value)[:60])
 def test_a_command_that_takes_more_is_rehearsed(page, command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

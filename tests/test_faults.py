@@ -63,6 +63,7 @@ def rewrite_for_ever(folder: Path) -> None:
         store.write(make_record(score=float(seed), id="ab" * 8), {"stage2": [{"epoch": 1, "loss": float(seed)}]})
 
 
+@pytest.mark.slow
 def test_thirty_kills_during_a_records_write(tmp_path):
     chance = random.Random(7)
     last = -1.0
@@ -158,6 +159,7 @@ def damage(folder: Path) -> dict[str, Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_damaged_records_are_reported_skipped_and_never_fatal(tmp_path, capsys):
     paths = damage(tmp_path)
     records, problems = Store(tmp_path).scan()

@@ -53,6 +53,7 @@ def test_two_at_once(tmp_path):
     assert time.monotonic() - begun < 8  # one after another it would be more
 
 
+@pytest.mark.slow
 def test_a_hanging_cell_is_ended_and_says_where_it_hung(tmp_path):
     results = run_locally(tmp_path, make_cell(0, do="hang"), make_cell(1), jobs=1, watchdog=2.0)
     assert [r.outcome for r in results] == ["lost", "done"]
@@ -141,6 +142,7 @@ def test_a_worker_that_is_told_to_end_is_replaced_and_the_cell_resumed(tmp_path)
     assert result.record["score"] == score_after(60)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_out_of_time_is_requeued_resumes_and_at_last_is_recorded_as_timeout(tmp_path):
     """submitit's own local executor has the whole cycle of a time limit, without Slurm and in seconds."""
     import submitit

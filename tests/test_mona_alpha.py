@@ -105,6 +105,7 @@ def test_the_warm_up_that_adapts_leaves_the_body_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in context.model.encoder.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["outer_half", "real_step"])
 def test_a_cell_killed_in_stage_1_goes_on_with_the_alpha_that_it_had(shared_data, tmp_path, monkeypatch, preset):
     cell = one(shared_data, "darcy_pdebench", "mona", **{"method.preset": preset, "method.warmup_epochs": "2"})

@@ -107,6 +107,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_sizes_of_official_layouts_are_the_published_ones(shared_data, tmp_path, monkeypatch, name):
     root = tmp_path / "data"

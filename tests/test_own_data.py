@@ -30,6 +30,7 @@ def saved(folder: Path, **what) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_imported_task_is_listed_described_checked_run_and_reported(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = saved(tmp_path, group=np.arange(N) // 6)

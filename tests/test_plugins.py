@@ -32,7 +32,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     target = tmp_path_factory.mktemp("site")
     # pip builds in place; the checkout stays as it is.
-    folders = [shutil.copytree(folder, source / folder.name) for folder in sorted(EXAMPLES.iterdir())]
+    folders = [shutil.copytree(folder, source / folder.name) for folder in sorted(EXAMPLES.glob("bench-*"))]
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, *map(str, folders)], check=True, timeout=300)
     return target

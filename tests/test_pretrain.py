@@ -38,6 +38,7 @@ def small_data(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, warmup_steps=2)
 
 
+@pytest.mark.slow
 def test_training_learns_two_kinds_of_stripes_and_says_how_far_it_is():
     x, y = small_data(256)
     lines: list[str] = []

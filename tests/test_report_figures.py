@@ -154,6 +154,7 @@ def test_names_of_tasks_that_lie_together_do_not_cover_each_other():
     assert min(b - a for a, b in itertools.pairwise(sorted(places))) > 8  # points: the height of the text
 
 
+@pytest.mark.slow
 def test_long_names_leave_the_axes_their_room():
     import warnings
 
@@ -258,6 +259,7 @@ def test_a_logarithmic_axis_has_several_labels_that_stand_apart(low):
     assert labels_apart(made.draw().axes[0])
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_and_saved_with_its_data(tmp_path):
     panel = panel_of(*analysed(tasks=TASKS[:5], methods=("linear", "vanilla", "mona")))
     made = [*figures(panel).values(), *ranking_figures(panel), learning_curves(panel, lambda record: make_curves())]

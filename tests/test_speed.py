@@ -59,6 +59,7 @@ def test_the_watch_sees_what_makes_the_host_wait(wait):
     assert watch.seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task, method",
     [("deepsea", "embedder_warmup"), ("cosmic", "vanilla"), ("fsd50k", "vanilla"), ("psicov", "vanilla"),

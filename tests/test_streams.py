@@ -56,6 +56,7 @@ def statuses(folder: Path) -> list[str]:
     return [record["status"] for record in Store(folder / "results").scan()[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["2>&1 | head -1", "| true", "2>&-", ">&- 2>&- <&-"])
 def test_a_run_that_nobody_reads_goes_on(tmp_path, redirection):
     done = in_shell(tmp_path, redirection)

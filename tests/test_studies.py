@@ -133,6 +133,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, change, said):
 # -- pages ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_page_is_written_from_any_records(name, tmp_path):
     def value(arm, task, seed, overrides):

@@ -70,6 +70,7 @@ def test_mlflow_has_runs_with_settings_curves_and_how_they_ended(store, tmp_path
     assert [(m.step, m.value) for m in history] == [(1, 0.9), (2, 0.45), (3, pytest.approx(0.3))]
 
 
+@pytest.mark.slow
 def test_wandb_has_offline_runs_with_settings_curves_and_scores(store, tmp_path):
     pytest.importorskip("wandb")
     assert export(store, "wandb", tmp_path / "wb") == Exit.OK

@@ -95,6 +95,7 @@ def test_a_budget_that_stage_1_used_up_is_an_error_with_a_cure():
         Span(5).within(None, 2.0, 12, 3.0)
 
 
+@pytest.mark.slow
 def test_a_budget_in_seconds_ends_the_run_in_time(tmp_path):
     trainer, _ = train(tmp_path, budget_seconds=0.5)
     assert 0.4 < trainer.state.seconds["stage1"] + trainer.state.seconds["stage2"] < 5
