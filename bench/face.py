@@ -50,6 +50,11 @@ class Options(TypedDict, total=False):
     budget: tuple[Literal["steps", "seconds"], float]
     official_only: bool
     allow_random_weights: bool
+    search: Mapping[str, str]
+    """Settings with ranges, e.g. {"trainer.lr": "loguniform(1e-4,1e-2)"}."""
+    trials: int
+    then_seeds: int
+    sampler: Literal["random", "tpe", "halving"]
     study: str
     size: str
     probe: bool
@@ -75,7 +80,7 @@ def run(
     or a notebook's stop button, keeps the checkpoint of the cell that runs: the same call goes on from it.
 
     `options` are those of the command, see `Options`: tasks, suite, methods, backbones, seeds, protocol, profile, set,
-    grid, budget, official_only, allow_random_weights, study, size, probe, probe_epochs, tsne, discrepancy, similarity.
+    grid, budget, search, trials, then_seeds, sampler, official_only, allow_random_weights, study, size, probe, probe_epochs, tsne, discrepancy, similarity.
     `retry` names what is run again (`failed`, `stale`, `all`, ...). `progress=False` shows no progress.
     """
     from bench import launch
@@ -87,25 +92,26 @@ def run(
         if status not in RETRY:
             raise unknown("status to retry", status, RETRY)
     with standins.as_default(places.data_dir):
-        found = selection.todo(_wanted(options), places, again)
-        _tell(found, progress)
-        results = {}
-        if found.cells:
-            selection.refuse_without_room(found.cells, places)
-            how = LaunchOptions(quiet=not progress)
-            outcome = launch.run(found.cells, places, found.runtime, options=how, command=_as_typed(options))
-            results = {result.cell: (result.outcome, result.message) for result in outcome.results}
+        results, said = {}, set()
+        for found in selection.passes(_wanted(options), places, again):
+            _tell(found, [sentence for sentence in found.said if sentence not in said], progress)
+            said |= set(found.said)
+            if found.cells:
+                selection.refuse_without_room(found.cells, places)
+                how = LaunchOptions(quiet=not progress)
+                outcome = launch.run(found.cells, places, found.runtime, options=how, command=_as_typed(options))
+                results |= {result.cell: (result.outcome, result.message) for result in outcome.results}
     kept = {p.cell: Store(places.results_dir).get(p.cell.key()) for p in found.planned}
     rows = [_row(cell, record, *results.get(cell, ("missing", ""))) for cell, record in kept.items()]
     return _frame(rows, flat.columns([record for record in kept.values() if record is not None]))
 
 
-def _tell(found: selection.Todo, progress: bool) -> None:
-    """Say which data and plug-ins the cells have, and warn of scores that are not run again although they are stale."""
+def _tell(found: selection.Todo, sentences: Sequence[str], progress: bool) -> None:
+    """Say which data, plug-ins and searches the cells have, and warn of scores that are not run again although they are stale."""
     if progress:
         for broken in registry.broken():
             say(f"{broken.name} ({broken.where}) is left out: {broken.reason}")
-        for sentence in found.data:
+        for sentence in sentences:
             say(sentence)
     runs = set(found.cells)
     for item in found.planned:
@@ -119,7 +125,7 @@ def _wanted(options: Mapping[str, Any]) -> selection.Wanted:
         if name not in Options.__annotations__:
             raise unknown("option of run", name, Options.__annotations__)
     lists = {name: _listed(options[name]) for name in (*selection.CHOOSING, "probe_epochs") if name in options}
-    pairs = {name: tuple(options[name].items()) for name in ("set", "grid") if name in options}
+    pairs = {name: tuple(options[name].items()) for name in ("set", "grid", "search") if name in options}
     return selection.Wanted(**{**options, **lists, **pairs})
 
 
@@ -158,6 +164,7 @@ def leaderboard(path: Folder | None = None, suite: Names | None = None) -> pd.Da
     import pandas as pd
 
     from bench.report import asked
+    from bench.report.document.table import Entry
     from bench.report.frame import panels, to_frame
     from bench.report.tables.scores import score_table
 
@@ -167,9 +174,11 @@ def leaderboard(path: Folder | None = None, suite: Names | None = None) -> pd.Da
     rows = []
     for panel in panels(to_frame(evidence.records), catalogue, only):
         of_panel = {name: getattr(panel, name) for name in ("suite", "profile", "protocol", "origin")}
-        for method, (_, *entries, rank, wins) in score_table(panel, catalogue).rows:
-            of_method = {"method": method, "average_rank": rank.value, "win_rate": wins.value}
-            for task, entry in zip(panel.tasks, entries, strict=True):
+        for method, (_, *entries) in score_table(panel, catalogue).rows:
+            place = len(panel.tasks)
+            rank, wins = (entry.value for entry in entries[place:] or [Entry(), Entry()])  # one method has none
+            of_method = {"method": method, "average_rank": rank, "win_rate": wins}
+            for task, entry in zip(panel.tasks, entries[:place], strict=True):
                 metric, unit, higher = panel.metric_of(task)
                 of_task = {"task": task, "metric": metric, "unit": unit, "higher_is_better": higher}
                 found = {"mean": entry.value, "std": entry.spread, "low": entry.low, "high": entry.high, "n": entry.n}

@@ -21,6 +21,7 @@ from bench.errors import UsageError, unknown
 from bench.here import what_is_here
 from bench.records.record import Record
 from bench.records.store import Problem, Store
+from bench.search.space import Searched, is_trial
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Cell:
     """The body starts from random weights because the pretrained ones are not here (`--allow-random-weights`)."""
     overrides: tuple[tuple[str, Any], ...] = ()
     """Identity settings that differ from what task, profile and protocol say, sorted by name."""
+    search: Searched | None = None
 
     @functools.cached_property
     def id(self) -> str:
@@ -71,7 +73,7 @@ class Cell:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         if "overrides" in given:
             given["overrides"] = dict(self.overrides)
-        text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=Searched.to_dict)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def key(self) -> dict[str, Any]:
@@ -80,19 +82,20 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a manifest or a job."""
-        return asdict(self) | {"overrides": [list(o) for o in self.overrides]}
+        searched = self.search and self.search.to_dict()
+        return asdict(self) | {"overrides": [list(o) for o in self.overrides], "search": searched}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Cell:
         """The inverse of `to_dict`."""
-
-        return cls(**{**plain, "overrides": _frozen(plain["overrides"])})
+        frozen = {"overrides": _frozen(plain["overrides"]), "search": Searched.of(plain.get("search"))}
+        return cls(**{**plain, **frozen})
 
     def __str__(self) -> str:
         changed = " ".join(f"{k}={v}" for k, v in self.overrides)
-        return f"{self.task} / {self.method} / {self.backbone} / seed {self.seed}" + (
-            f" [{changed}]" if changed else ""
-        )
+        trial = ", a trial" if is_trial(self) else ""
+        where = f"{self.task} / {self.method} / {self.backbone} / seed {self.seed}{trial}"
+        return f"{where} [{changed}]" if changed else where
 
 
 def _frozen(pairs: Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
@@ -103,7 +106,8 @@ def _frozen(pairs: Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
 def cell_of(record: Record) -> Cell:
     """The cell that a record is of."""
     names = ("task", "method", "backbone", "seed", "profile", "protocol", "origin")
-    cell = Cell(**{name: record[name] for name in names}, overrides=_frozen(sorted(record["overrides"].items())))
+    changed, searched = _frozen(sorted(record["overrides"].items())), Searched.of(record["search"])
+    cell = Cell(**{name: record[name] for name in names}, overrides=changed, search=searched)
     return cell if cell.id == record["id"] else replace(cell, random_weights=True)
 
 
@@ -316,15 +320,15 @@ def plan(chosen: Sequence[Cell], store: Store, aside: list[Problem] | None = Non
     records = {record["id"]: record for record in found}
     if aside is not None:
         aside += problems
-    out = []
-    for cell in chosen:
-        record = records.get(cell.id)
-        if record is None:
-            out.append(Planned(cell, "missing"))
-        else:
-            stale = stale_reason(cell, record) if record["status"] == "done" else None
-            out.append(Planned(cell, record["status"], record, stale))
-    return out
+    return [planned_as(cell, records.get(cell.id)) for cell in chosen]
+
+
+def planned_as(cell: Cell, record: Record | None) -> Planned:
+    """A cell of which the store has this record."""
+    if record is None:
+        return Planned(cell, "missing")
+    stale = stale_reason(cell, record) if record["status"] == "done" else None
+    return Planned(cell, record["status"], record, stale)
 
 
 def to_run(

@@ -5,8 +5,8 @@ Imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +14,18 @@ from bench import registry, studies
 from bench import standins as data
 from bench.backbones import BACKBONES
 from bench.errors import UsageError
-from bench.plan import EMBEDDED, Cell, Places, Planned, Selection, cells, plan, split_roles, to_run
+from bench.plan import EMBEDDED, Cell, Places, Planned, Selection, cells, plan, planned_as, split_roles, to_run
+from bench.records.record import Record
 from bench.records.store import Problem, Store, ensure_writable
+from bench.search.space import is_trial, parse
+from bench.search.trials import Known, Search, arms, known
 
 CHOOSING = ("tasks", "suite", "methods", "backbones", "seeds")
 """What names cells. With a study it says which of its cells."""
-CHANGING = ("protocol", "profile", "grid", "budget")
+CHANGING = ("protocol", "profile", "grid", "budget", "search")
 """What says what a cell computes. A study says it itself."""
+SEARCHING = ("trials", "then_seeds", "sampler")
+"""What says how a search goes on."""
 CONDITIONS = ("set", "official_only", "allow_random_weights")
 ANALYSES = ("probe", "tsne", "discrepancy", "similarity")
 OWN_FILE = "a file of your own: --study ./mine.toml"
@@ -45,6 +50,11 @@ class Wanted:
     """Settings with values, each of which makes a cell; the values of a name that stands here twice are joined."""
     budget: tuple[str, Any] | None = None
     """("steps", N) or ("seconds", S): what both stages may take together."""
+    search: Sequence[tuple[str, str]] = ()
+    """Settings with ranges, e.g. ("trainer.lr", "loguniform(1e-4,1e-2)"); the other three say how they are searched."""
+    trials: int | None = None
+    then_seeds: int | None = None
+    sampler: str | None = None
     official_only: bool = False
     allow_random_weights: bool = False
     study: str | None = None
@@ -78,6 +88,8 @@ def chosen(wanted: Wanted, data_dir: Path) -> list[Cell] | None:
 
 def cells_of(wanted: Wanted, data_dir: Path) -> list[Cell]:
     """The cells that are wanted: of a study, or every combination of what was named."""
+    if not wanted.search:
+        refuse(wanted, SEARCHING, "say what is to be searched too: --search 'trainer.lr=loguniform(1e-4,1e-2)'")
     if wanted.study is None:
         refuse(wanted, ["size"], "sizes are those of a study: say --study NAME too")
         return cells(_selection(wanted), data_dir)
@@ -187,23 +199,29 @@ class Todo:
     """Those that are to run."""
     runtime: dict[str, Any]
     """Settings of the run that change no cell."""
-    data: list[str]
-    """Sentences on where the data are from, and on the recipe where no option chose it."""
+    said: list[str]
+    """Sentences on where the data are from, on the recipe where no option chose it, and on searches."""
     problems: list[Problem]
     """Files of the store that are no records; their cells count as missing."""
+    searches: Sequence[Known] = ()
 
     @property
     def failed(self) -> list[Planned]:
-        """The cells that failed before and are not run again."""
+        """The cells that failed before and are not run again; a trial that failed is an answer."""
         runs = set(self.cells)
-        return [p for p in self.planned if p.status not in ("done", "missing") and p.cell not in runs]
+        bad = [p for p in self.planned if p.status not in ("done", "missing") and p.cell not in runs]
+        return [p for p in bad if not is_trial(p.cell)]
 
 
 def todo(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Todo:
     """Which of the cells are to run: the missing ones, those named by `retry`, and done ones that lack an analysis."""
     every, runtime = cells_of(wanted, places.data_dir), runtime_of(wanted)
     problems: list[Problem] = []
-    planned = plan(every, Store(places.results_dir), problems)
+    store, searches, said = Store(places.results_dir), [], []
+    if wanted.search:
+        searches, said = _searches(wanted, every, store, retry)
+        every = [cell for known in searches for cell in (*known.trials, *known.repeats)]
+    planned = plan(every, store, problems)
     asked = {name.removeprefix("analysis."): on for name, on in runtime.items() if name.startswith("analysis.")}
     runs = to_run(planned, retry, asked)
     if _embedded_default(wanted, every):  # it is there to show everything; done cells need not run again for it
@@ -212,7 +230,44 @@ def todo(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Todo:
     replaced = set(runs)
     held = [p.record["analysis"] for p in planned if p.record and p.status == "done" and p.cell in replaced]
     runtime |= {f"analysis.{name}": True for analysis in held for name in analysis}
-    return Todo(planned, runs, runtime, _data_taken(wanted, every, places.data_dir), problems)
+    return Todo(planned, runs, runtime, [*_data_taken(wanted, every, places.data_dir), *said], problems, searches)
+
+
+def passes(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Iterator[Todo]:
+    """What a run has to do; of a search again and again, since its next cells follow from the records of those before.
+
+    Each Todo is to be run before the next is asked for. The last one of a search has nothing to run.
+    """
+    found = todo(wanted, places, retry)
+    yield found
+    tried: set[Cell] = set()
+    while wanted.search and found.cells:
+        tried |= set(found.cells)
+        found = todo(wanted, places)
+        found = replace(found, cells=[cell for cell in found.cells if cell not in tried])
+        yield found
+
+
+def _searches(
+    wanted: Wanted, bases: Sequence[Cell], store: Store, retry: Iterable[str]
+) -> tuple[list[Known], list[str]]:
+    """What is known of the search of every cell, and that in words; records that are to be replaced answer nothing."""
+    if len({cell.seed for cell in bases}) > 1:
+        raise UsageError(
+            "--search with several --seeds: a search has one; --then-seeds says how many repeat its choice"
+        )
+    space = [(name, parse(name, text)) for name, text in wanted.search]
+    if len(dict(space)) < len(space):
+        raise UsageError(f"--search {' '.join(name for name, _ in space)}: one range for each setting")
+    named = {"trials": wanted.trials, "repeats": wanted.then_seeds, "sampler": wanted.sampler}
+    search = Search(tuple(sorted(space)), **{name: value for name, value in named.items() if value is not None})
+
+    def record_of(cell: Cell) -> Record | None:
+        record = store.get(cell.key())
+        return None if record is None or to_run([planned_as(cell, record)], retry) else record
+
+    found = [known(arm, record_of) for arm in arms(search, bases)]
+    return found, [search.sentence(len(bases)), *filter(None, (one.sentence(record_of) for one in found))]
 
 
 def _embedded_default(wanted: Wanted, every: Sequence[Cell]) -> bool:

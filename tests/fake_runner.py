@@ -9,6 +9,7 @@ shows; a checkpoint is written after each step.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from bench import plan, registry, settings
 from bench.launch.work import Work
 from bench.plan import Cell
 from bench.records.store import Store
@@ -123,6 +125,8 @@ def _record(cell, status, error, score, attempts, command):
     plain = {
         **cell.key(),
         "overrides": dict(cell.overrides),
+        "search": cell.search and cell.search.to_dict(),
+        "settings": settings_of(cell),
         "status": status,
         "attempts": attempts,
         "profile": cell.profile,
@@ -136,7 +140,22 @@ def _record(cell, status, error, score, attempts, command):
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     if status != "done":
         return make_record(**plain, error=error, end=now)
+    if cell.search:
+        plain["code"] = registry.code_of(cell.task, cell.method, cell.origin)
+        score = loss_at(plain["settings"]["trainer.lr"])
     return make_record(**plain, score=score, end=now)
+
+
+def settings_of(cell):
+    """The resolved settings of a cell of the registry."""
+    if cell.task == "fake":
+        return {}
+    return settings.flatten(plan.resolve(cell), "identity")
+
+
+def loss_at(lr: float) -> float:
+    """The validation score, lower being better, that a cell of a search has at this learning rate."""
+    return abs(math.log10(lr) + 2.5) + 0.1
 
 
 def _write(store, cell, status, error, score=None, command=""):

@@ -52,6 +52,7 @@ def make_record(**changes: Any) -> Record:
         "protocol": "strict",
         "origin": "generated",
         "overrides": {},
+        "search": None,
         "settings": {"trainer.lr": 1e-4, "trainer.epochs": 5, "trainer.batch_size": 32},
         "runtime": {"trainer.device": "auto"},
         "status": status,

@@ -48,6 +48,7 @@ class Draft:
             "protocol": cell.protocol,
             "origin": cell.origin,
             "overrides": {k: list(v) if isinstance(v, tuple) else v for k, v in cell.overrides},
+            "search": cell.search and cell.search.to_dict(),
             "settings": settings.flatten(config, "identity"),
             "runtime": settings.flatten(config, "runtime"),
             "status": "failed",

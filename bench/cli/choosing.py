@@ -8,8 +8,11 @@ from dataclasses import fields
 
 from bench.cli.options import add_list, add_places, names
 from bench.errors import UsageError
+from bench.launch.options import positive, whole
 from bench.plan import MAX_SEED, PROFILES, RETRY, Places
 from bench.protocols import PROTOCOLS
+from bench.search.space import FORMS
+from bench.search.trials import SAMPLERS
 from bench.selection import Wanted
 from bench.studies.study import SIZES
 
@@ -88,6 +91,14 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     add("--tsne", action="store_true", help="t-SNE of source features")
     add("--discrepancy", action="store_true", help="modality semantic knowledge discrepancy")
     add("--similarity", action="store_true", help="linear CKA and weight movement per block")
+    search = parser.add_argument_group("search", "the same trials for each arm, chosen on validation, then repeated")
+    search.add_argument("--search", nargs="+", action="extend", default=[], type=pair("--search", "NAME=RANGE"),
+                        metavar="NAME=RANGE", help=f"settings to search, each in {FORMS} (in quotes)")  # fmt: skip
+    search.add_argument("--trials", type=positive, metavar="N", help="trials of each arm on each task (default: 12)")
+    search.add_argument("--then-seeds", type=whole, metavar="N",
+                        help="fresh seeds that repeat the choice (default: 5)")  # fmt: skip
+    search.add_argument("--sampler", choices=SAMPLERS, type=str.lower,
+                        help="random; tpe learns from earlier trials; halving ends weak ones early (default: random)")  # fmt: skip
     parser.add_argument("--retry", nargs="+", choices=RETRY, default=[], metavar="STATUS",
                         help=f"run such cells again: {' '.join(RETRY)}; failed: all that failed")  # fmt: skip
 

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"bench: {one.name} ({one.where}) is left out: {one.reason}")
     statuses = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     say(f"{counted(len(found.planned), 'cell')}: {statuses}; {len(found.cells)} to run")
-    for sentence in found.data:
+    for sentence in found.said:
         say(sentence)
     for item in found.planned[:SHOWN]:
         stale = f"  stale: {item.stale}" if item.stale else ""
@@ -67,4 +67,5 @@ def _row(planned: Planned) -> dict[str, object]:
     """A cell as `--json` has it."""
     cell = planned.cell
     facts = {"origin": cell.origin, "profile": cell.profile, "protocol": cell.protocol}
-    return {**cell.key(), "status": planned.status, "stale": planned.stale, **facts, "overrides": dict(cell.overrides)}
+    return {**cell.key(), "status": planned.status, "stale": planned.stale, **facts, "overrides": dict(cell.overrides),
+            "search": cell.search and cell.search.to_dict()}  # fmt: skip

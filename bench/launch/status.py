@@ -22,7 +22,7 @@ from bench.records.store import Problem, Store
 from tasks.files.regular import NOTE, read_file
 
 READ = (
-    *("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "overrides"),
+    *("id", "task", "method", "backbone", "seed", "profile", "protocol", "origin", "overrides", "search"),
     *("status", "error", "host", "end"),
 )
 """Keys of a record that tell where its cell is."""

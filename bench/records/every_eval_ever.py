@@ -16,12 +16,26 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from bench.records.record import Record
+from bench.search.space import is_trial
 from tasks.metrics import METRICS
 
 SCHEMA = "0.3.0"
 LIBRARY = "cross-modality-bench"
 READ = (
-    *("task", "method", "backbone", "seed", "id", "status", "protocol", "profile", "origin", "overrides", "weights"),
+    *(
+        "task",
+        "method",
+        "backbone",
+        "seed",
+        "id",
+        "status",
+        "protocol",
+        "profile",
+        "origin",
+        "overrides",
+        "search",
+        "weights",
+    ),
     *("metric", "metrics", "parameters", "data", "git", "device", "start", "end"),
 )
 
@@ -59,8 +73,8 @@ def file_of(record: Record, organisation: str) -> tuple[PurePosixPath, dict[str,
 
 
 def can_be_said(record: Record) -> bool:
-    """Whether the format has a place for a record: it is done and has a score that is a number."""
-    return record["status"] == "done" and bool(_finite(record))
+    """Whether the format has a place for a record: it is done, has a score that is a number, and is no search's trial."""
+    return record["status"] == "done" and bool(_finite(record)) and not is_trial(record)
 
 
 def _finite(record: Record) -> list[str]:

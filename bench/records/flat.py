@@ -11,18 +11,20 @@ from typing import Any
 from bench.csvs import inert
 from bench.errors import SetupError
 from bench.records.record import RECORD, Record
+from bench.search.space import is_trial
 
 PLAIN = tuple(name for name, key in RECORD.items() if not key.nested)
 """Keys of a record that are one value; of the others, what is useful in a table gets columns of its own."""
-READ = (*PLAIN, "error", "trivial", "data", "git", "metrics", "settings")
+READ = (*PLAIN, "search", "error", "trivial", "data", "git", "metrics", "settings")
 """What of a record a row needs."""
-DERIVED = ("error_type", "error_message", "trivial_score", "fingerprint", "commit", "dirty")
+DERIVED = ("search_part", "error_type", "error_message", "trivial_score", "fingerprint", "commit", "dirty")
 
 
 def flatten(record: Record) -> dict[str, Any]:
     """One flat row: plain keys, then `DERIVED`, then `metrics.NAME` and settings as `trainer.lr`."""
     error, git = record["error"] or {}, record["git"]
-    known: list[Any] = [error.get("type"), error.get("message"), record["trivial"].get("score")]
+    part = None if record["search"] is None else "trial" if is_trial(record) else "repeat"
+    known: list[Any] = [part, error.get("type"), error.get("message"), record["trivial"].get("score")]
     known += [record["data"].get("fingerprint"), git.get("commit"), git.get("dirty")]
     row: dict[str, Any] = {key: record[key] for key in PLAIN} | dict(zip(DERIVED, known, strict=True))
     row |= {f"metrics.{name}": metric["value"] for name, metric in sorted(record["metrics"].items())}

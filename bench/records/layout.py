@@ -101,6 +101,15 @@ class Source(TypedDict, total=False):
     count: Count
 
 
+class Searched(TypedDict):
+    """The search that a cell belongs to (`bench.search.space.Searched`); `trials` is None of a trial."""
+
+    space: dict[str, Word]
+    sampler: Word
+    seed: Count
+    trials: Count | None
+
+
 class Git(TypedDict, total=False):
     """The checkout that the code ran from."""
 

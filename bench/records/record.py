@@ -50,6 +50,12 @@ RECORD: Mapping[str, Key] = {
     "protocol": Key(Literal["strict", "paper"], "strict or paper"),
     "origin": Key(Literal["official", "generated"], "official or generated data"),
     "overrides": Key(dict[str, Setting], "identity settings that differ from the task's recipe, by dotted name"),
+    "search": Key(
+        layout.Searched,
+        "the search that the cell belongs to: {space, sampler, seed, trials}; trials is None of a trial, else it is a "
+        "repeat of what was chosen from so many",
+        True,
+    ),
     "settings": Key(dict[str, Setting], "every resolved identity setting, by dotted name"),
     "runtime": Key(dict[str, Setting], "every resolved runtime setting, by dotted name"),
     "status": Key(Literal[STATUSES], "how the cell ended"),

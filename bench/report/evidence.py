@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.records.record import Record
 from bench.records.store import Problem, Store
+from bench.search.space import is_trial
 from tasks.files.arrays import read_arrays
 
 CurvesOf = Callable[[Record], Mapping[str, Any]]
@@ -37,12 +38,16 @@ class Evidence:
     """Where the records are, for the commands on the page."""
     problems: Sequence[Problem] = ()
     """Files that cannot be read."""
+    trials: Sequence[Record] = ()
+    """Records of trials of searches, which are among no results."""
 
     @staticmethod
     def of(store: Store, records: Sequence[Record], problems: list[Problem]) -> Evidence:
         """The records of a store with the files beside them."""
         beside = Sidecars(store, problems)
-        return Evidence(records, beside.curves, beside.arrays, store.folder, problems)
+        trials = [record for record in records if is_trial(record)]
+        results = [record for record in records if not is_trial(record)]
+        return Evidence(results, beside.curves, beside.arrays, store.folder, problems, trials)
 
 
 class Sidecars:

@@ -1,0 +1,1 @@
+"""Settings searched for on validation, the same budget for every arm, and the choice repeated with fresh seeds."""
