@@ -92,7 +92,8 @@ def run(
         if status not in RETRY:
             raise unknown("status to retry", status, RETRY)
     with standins.as_default(places.data_dir):
-        results, said = {}, set()
+        results: dict[Cell, tuple[str, str]] = {}
+        said: set[str] = set()
         for found in selection.passes(_wanted(options), places, again):
             _tell(found, [sentence for sentence in found.said if sentence not in said], progress)
             said |= set(found.said)

@@ -217,7 +217,9 @@ def todo(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Todo:
     """Which of the cells are to run: the missing ones, those named by `retry`, and done ones that lack an analysis."""
     every, runtime = cells_of(wanted, places.data_dir), runtime_of(wanted)
     problems: list[Problem] = []
-    store, searches, said = Store(places.results_dir), [], []
+    store = Store(places.results_dir)
+    searches: list[Known] = []
+    said: list[str] = []
     if wanted.search:
         searches, said = _searches(wanted, every, store, retry)
         every = [cell for known in searches for cell in (*known.trials, *known.repeats)]
@@ -259,7 +261,7 @@ def _searches(
     space = [(name, parse(name, text)) for name, text in wanted.search]
     if len(dict(space)) < len(space):
         raise UsageError(f"--search {' '.join(name for name, _ in space)}: one range for each setting")
-    named = {"trials": wanted.trials, "repeats": wanted.then_seeds, "sampler": wanted.sampler}
+    named: dict[str, Any] = {"trials": wanted.trials, "repeats": wanted.then_seeds, "sampler": wanted.sampler}
     search = Search(tuple(sorted(space)), **{name: value for name, value in named.items() if value is not None})
 
     def record_of(cell: Cell) -> Record | None:

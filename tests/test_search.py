@@ -22,7 +22,7 @@ from bench.selection import Wanted, passes, todo
 from tests.fake_runner import PATH, loss_at
 
 LR = ("trainer.lr", "loguniform(1e-5,1e-1)")
-ASKED = "--tasks ecg --profile tiny --search trainer.lr=loguniform(1e-5,1e-1)".split()
+ASKED = ["--tasks", "ecg", "--profile", "tiny", "--search", "trainer.lr=loguniform(1e-5,1e-1)"]
 
 
 def run(folder: Path, *more: str) -> int:
@@ -42,7 +42,19 @@ def rates(records: list[dict]) -> list[float]:
 
 @pytest.mark.parametrize("executor", ["inline", "local"])
 def test_each_arm_has_its_trials_and_the_best_on_validation_is_repeated(tmp_path, fake_cells, capsys, executor):
-    options = "--methods vanilla mona --trials 4 --then-seeds 3 --seeds 7 --json --executor".split()
+    options = [
+        "--methods",
+        "vanilla",
+        "mona",
+        "--trials",
+        "4",
+        "--then-seeds",
+        "3",
+        "--seeds",
+        "7",
+        "--json",
+        "--executor",
+    ]
     assert run(tmp_path, *options, executor) == 0
     trials, repeats = records_of(tmp_path)
     for method in ("vanilla", "mona"):
@@ -77,7 +89,7 @@ def test_what_is_drawn_is_what_optuna_draws(tmp_path, fake_cells, sampler):
 
 
 def test_halving_lets_the_best_third_of_each_rung_go_on(tmp_path, fake_cells):
-    options = "--sampler halving --trials 9 --then-seeds 1 --set trainer.epochs=9".split()
+    options = ["--sampler", "halving", "--trials", "9", "--then-seeds", "1", "--set", "trainer.epochs=9"]
     assert run(tmp_path, *options) == 0
     trials, repeats = records_of(tmp_path)
     by_epochs = {e: [r for r in trials if r["settings"]["trainer.epochs"] == e] for e in (1, 3, 9)}

@@ -72,7 +72,7 @@ def test_a_run_keeps_the_analyses_of_the_records_that_it_replaces(tmp_path):
     assert found.cells == [first, second]  # the one that is done has no t-SNE
     assert found.runtime == {"analysis.tsne": True, "analysis.discrepancy": True}
     assert [p.status for p in found.planned] == ["done", "missing"] and found.failed == []
-    assert any("stand-ins are generated" in said for said in found.data)
+    assert any("stand-ins are generated" in said for said in found.said)
 
 
 def test_what_failed_before_waits_for_retry(tmp_path):

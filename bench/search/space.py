@@ -51,7 +51,8 @@ class Range:
         if self.kind == "choice":
             return known.CategoricalDistribution(self.values)
         kind = known.IntDistribution if NUMBERS[self.kind] is int else known.FloatDistribution
-        return kind(*self.values, log=self.log)
+        low, high = self.values
+        return kind(low, high, log=self.log)
 
     def rounded(self, drawn: Any) -> Any:
         """A drawn value with `DIGITS` digits, within the range."""
@@ -61,20 +62,22 @@ class Range:
 
     def at_edge(self, value: Any) -> bool:
         """Whether a better value may lie beyond the range: this one is within `EDGE` of an end, or the last of an order."""
-        low, high, scale = _ordered(self.values)[0], _ordered(self.values)[-1], math.log if self.log else float
-        if low is None or high is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        ends = _ends(self.values)
+        if ends is None or isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
+        (low, high), scale = ends, math.log if self.log else float
         if self.kind == "choice":
             return len(self.values) > 1 and value in (low, high)
         return not EDGE < (scale(value) - scale(low)) / (scale(high) - scale(low)) < 1 - EDGE
 
 
-def _ordered(values: tuple[Any, ...]) -> list[float | None]:
-    """The values as numbers, the smallest first; [None] where they are words, which have no order."""
+def _ends(values: tuple[Any, ...]) -> tuple[float, float] | None:
+    """The smallest and the largest of the values; None where they are words, which have no order."""
     try:
-        return sorted(map(float, values))
+        numbers = [float(value) for value in values]
     except ValueError:
-        return [None]
+        return None
+    return min(numbers), max(numbers)
 
 
 def parse(name: str, text: str) -> Range:

@@ -209,7 +209,8 @@ Rounds = Generator[list[Cell], list[float], tuple[float, Cell]]
 
 def _drawn(arm: Arm) -> Rounds:
     """Trials of the whole training: `random` knows all of them at once, `tpe` learns from round to round."""
-    study, left, seen = _study(arm), arm.search.trials, []
+    study, left = _study(arm), arm.search.trials
+    seen: list[tuple[float, Cell]] = []
     while left:
         asked = [
             study.ask(arm.distributions()) for _ in range(min(left, ROUND if arm.search.sampler == "tpe" else left))
