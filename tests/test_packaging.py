@@ -21,10 +21,7 @@ from bench import __version__
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "tasks", "methods")
-OF_OTHERS = {"torchvision", "nvidia-ml-py"}
-"""Declared though others import them: timm the first, which `bench doctor` compares with torch, and torch the second."""
-AT_WILL = {"hdf5plugin", "peft", "pyarrow", "pynvml"}
-"""Imported only where they are installed; a message says what to install else, and no load of a GPU is read without the last."""
+AT_WILL = {"hdf5plugin", "optuna", "peft", "pyarrow", "pynvml", "torchvision"}
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,8 @@ from bench.records.store import Store
 from bench.search.space import Range, is_trial, parse
 from bench.search.trials import rungs
 from bench.selection import Wanted, passes, todo
-from tests.fake_runner import PATH, loss_at
+from tests.cell_helpers import FORK
+from tests.fake_runner import loss_at
 
 LR = ("trainer.lr", "loguniform(1e-5,1e-1)")
 ASKED = ["--tasks", "ecg", "--profile", "tiny", "--search", "trainer.lr=loguniform(1e-5,1e-1)"]
@@ -207,29 +205,23 @@ def test_a_cell_of_a_search_is_plain_data_and_another_than_one_without(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_a_search_killed_at_ten_moments_chooses_the_same(tmp_path, sampler):
-    """kill -9, each time later, until the command ends by itself: the records are those of a search left alone."""
-    command = [sys.executable, "-m", "bench", "run", *ASKED, "--trials", "8", "--then-seeds", "2", "--sampler", sampler]
-
-    def started(name: str) -> subprocess.Popen:
-        where = ["--results-dir", str(tmp_path / name), "--data-dir", str(tmp_path / "data")]
-        env = {**os.environ, "PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([*command, *where], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    assert started("alone").wait() == 0
+@pytest.mark.parametrize("sampler", ["random", "tpe", "halving"])
+def test_a_search_killed_at_ten_moments_chooses_the_same(tmp_path, fake_cells, sampler):
+    """kill -9 each time another record is there, between them and within the next cell: nothing of it shows in the end."""
+    asked = ["--trials", "8", "--then-seeds", "3", "--sampler", sampler, "--set", "trainer.epochs=9"]
+    assert run(tmp_path / "alone", *asked) == 0
     killed = 0
-    for moment in range(40):
-        child = started("killed")
-        try:
-            assert child.wait(0.8 + 0.07 * moment) == 0
-            break
-        except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            killed += 1
-    assert killed >= 10
+    for ended in range(1, 11):
+        child = FORK.Process(target=run, args=(tmp_path / "killed", *asked))
+        child.start()
+        while child.is_alive() and len(list(Store(tmp_path / "killed").files())) < ended:
+            time.sleep(0.001)
+        killed += child.is_alive()
+        child.kill()
+        child.join()
+    assert killed >= 8, "the last moments may be those of its end"
+    assert run(tmp_path / "killed", *asked) == 0
     alone, again = (
         {(r["id"], r["score"]) for part in records_of(tmp_path / name) for r in part} for name in ("alone", "killed")
     )
-    assert alone == again and len(alone) == 10
+    assert alone == again and len(records_of(tmp_path / "alone")[1]) == 3
