@@ -21,7 +21,10 @@ from bench import __version__
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "tasks", "methods")
-AT_WILL = {"hdf5plugin", "optuna", "peft", "pyarrow", "pynvml", "torchvision"}
+OF_OTHERS = {"torchvision", "nvidia-ml-py"}
+"""Declared though others import them: timm the first, which `bench doctor` compares with torch, and torch the second."""
+AT_WILL = {"hdf5plugin", "optuna", "peft", "pyarrow", "pynvml"}
+"""Imported only where they are installed; a message says what to install else, and no load of a GPU is read without the last."""
 
 
 @pytest.fixture(scope="module")
