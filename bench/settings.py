@@ -64,7 +64,10 @@ class TrainerSettings:
     recompute: bool = identity(False, "activation checkpointing of the encoder: less memory, one more forward pass")
     compile: bool = runtime(False, "torch.compile the training step")
     device: str = runtime("auto", "auto, cpu, cuda, cuda:0, ...", "auto|cpu|cuda(:[0-9]+)?")
-    checkpoint_seconds: float = runtime(60.0, "at most this long between two checkpoints", "[0, inf)")
+    checkpoint_seconds: float = runtime(
+        60.0, "this long between two checkpoints, or longer where one stops training for over 2 %; 0: after every step",
+        "[0, inf)",
+    )  # fmt: skip
     deterministic: bool = runtime(True, "only deterministic kernels (a GPU may still differ between models)")
     retry_out_of_memory: bool = runtime(False, "out of memory: the same steps with half as many samples at once")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import re
 import resource
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,85 @@ def test_a_phase_with_its_own_batches_resumes_too(tmp_path):
     with pytest.raises(Killed):
         phases(tmp_path / "killed", kill_at=7)
     assert same(phases(tmp_path / "killed"), expected)
+
+
+class Beside:
+    """A run whose checkpoints are written beside its steps, at a disk that waits to be told."""
+
+    def __init__(self, folder, monkeypatch):
+        self.disk, self.started = threading.Event(), threading.Event()
+        self.model, self.folder = network(), folder
+        settings = TrainerSettings(checkpoint_seconds=60.0)
+        self.trainer = Trainer(self.model, data(), settings, 0, Checkpoints(folder), lambda word: None)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 0.1)
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, handle):
+        self.started.set()
+        assert self.disk.wait(10)
+
+    def save(self):
+        self.started.clear()
+        self.trainer.save(self.optimizer)
+        assert self.started.wait(10)
+
+
+def test_a_checkpoint_written_beside_the_training_holds_what_was_when_it_began(tmp_path, monkeypatch):
+    run = Beside(tmp_path, monkeypatch)
+    before = copy.deepcopy(run.model.state_dict())
+    run.save()
+    with torch.no_grad():
+        run.model[0].weight.zero_()
+    run.trainer.state.epoch = 9
+    assert not run.trainer._save_is_due()
+    run.disk.set()
+    run.trainer.checkpoints.wait()
+    content, _ = Checkpoints(tmp_path).load()
+    assert content["state"]["epoch"] == 0
+    assert all(torch.equal(content["model"][name], value) for name, value in before.items())
+
+
+def test_while_one_is_written_the_one_before_is_whole(tmp_path, monkeypatch):
+    run = Beside(tmp_path, monkeypatch)
+    run.disk.set()
+    run.save()
+    run.trainer.checkpoints.wait()
+    run.disk.clear()
+    run.trainer.state.epoch = 1
+    run.save()
+    content, _ = Checkpoints(tmp_path).load()  # what a process would find that was killed now
+    assert content["state"]["epoch"] == 0
+    run.disk.set()
+    run.trainer.checkpoints.wait()
+    assert Checkpoints(tmp_path).load()[0]["state"]["epoch"] == 1
+
+
+def test_whatever_ends_a_phase_waits_for_the_checkpoint_and_says_what_was_wrong_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "_save_is_due", lambda self: True)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", kill_at=20, checkpoint_seconds=60.0)
+    assert not list((tmp_path / "killed").glob(".*.tmp")) and Checkpoints(tmp_path / "killed").load() is not None
+    monkeypatch.setattr("bench.cell.checkpoint.save_checked", lambda path, content: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path / "broken", checkpoint_seconds=60.0)
+
+
+def test_checkpoints_are_as_far_apart_as_their_cost_demands(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("bench.cell.trainer.time.monotonic", lambda: now[0])
+    model = network()
+    trainer = Trainer(model, data(), TrainerSettings(), 0, Checkpoints(tmp_path), lambda word: None)
+
+    def slow(content, best):
+        now[0] += 3.0
+
+    monkeypatch.setattr(trainer.checkpoints, "save_beside", slow)
+    due = []
+    for second in (59, 61):
+        now[0] = second
+        due.append(trainer._save_is_due())
+    trainer.save(torch.optim.SGD(model.parameters(), 0.1))
+    for second in (149, 151):  # 3 s are 2 % of 150
+        now[0] = 64 + second
+        due.append(trainer._save_is_due())
+    assert due == [False, True, False, True]

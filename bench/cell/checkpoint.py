@@ -9,11 +9,13 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from bench import faults
 from tasks.files.atomic import write_atomically
@@ -88,7 +90,7 @@ def save_checked(path: Path, content: Mapping[str, Any]) -> None:
     """
     buffer = io.BytesIO()  # torch's writer to a file hides what a full disk says behind an error of its own
     torch.save(dict(content), buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getbuffer())
 
 
 def load_checked(path: Path) -> dict[str, Any]:
@@ -119,9 +121,43 @@ class Checkpoints:
         """The file that `load` took its answer from."""
         self._best_before: int | None = None
         """The best epoch of the checkpoint before, which its weights are kept for."""
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: Future[None] | None = None
 
     def save(self, content: Mapping[str, Any], best: Mapping[str, torch.Tensor] | None) -> None:
-        """Save a state and the weights of its best epoch, these first and only where they are not there yet."""
+        """Save a state and the weights of its best epoch, these first and only where they are not there yet.
+
+        A disk that fails or is full costs this checkpoint, not the training: the next one may succeed.
+        """
+        self.wait()
+        self._try_to_write(content, best)
+
+    def save_beside(self, content: Mapping[str, Any], best: Mapping[str, torch.Tensor] | None) -> None:
+        """The same by a thread, of a copy on the host: the tensors of `content` may change at once."""
+        self.wait()
+        copied = tree_map_only(torch.Tensor, lambda t: t.detach().to("cpu", copy=True), dict(content))
+        self._writing = self._thread.submit(self._try_to_write, copied, best)
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def wait(self) -> None:
+        """Until the last one is on the disk, or cannot be; raises what was wrong with it that is no fault of the machine."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _try_to_write(self, content: Mapping[str, Any], best: Mapping[str, torch.Tensor] | None) -> None:
+        try:
+            self._write(content, best)
+        except OSError as error:
+            if faults.of_machine(error) is None:
+                raise
+            faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
+
+    def _write(self, content: Mapping[str, Any], best: Mapping[str, torch.Tensor] | None) -> None:
         epoch = content["state"]["best_epoch"]
         if best is not None and not self._best(epoch).exists():
             save_checked(self._best(epoch), {"weights": dict(best)})

@@ -1,7 +1,7 @@
 """The one training loop, and the state that it can save and resume.
 
-Both stages of every method go through `Trainer.fit`. It checkpoints on a cadence, never in a signal handler; a resumed
-run equals the uninterrupted one bit for bit on a CPU with the same number of threads. Losses stay on the device within
+Both stages of every method go through `Trainer.fit`. It checkpoints on a cadence, beside the training and never in a signal
+handler; a resumed run equals the uninterrupted one bit for bit on a CPU with the same number of threads. Losses stay on the device within
 an epoch; the host looks at them when the epoch ends.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import faults, machine
+from bench import machine
 from bench.cell.batches import Loader, order, torch_seed
 from bench.cell.checkpoint import UNREADABLE, Checkpoints, State, Unfit, first_line, refuse_other_shapes
 from bench.cell.memory import Memory
@@ -32,6 +32,8 @@ Elapsed = Callable[[int], float]
 
 TALK_SECONDS = 2.0
 """How often the loop says where it is, unless checkpoints are more frequent."""
+SAVING = 0.02
+"""The part of the time that the loop may stand still for checkpoints."""
 
 
 class Diverged(ArithmeticError):
@@ -66,6 +68,7 @@ class Trainer:
         self._sums: dict[str, torch.Tensor] = {}
         self._live: tuple[Live, Elapsed] | None = None
         self._last_save = self._last_word = time.monotonic()
+        self._stood_still = 0.0
         self._meter = machine.Meter(train.device)
         self.memory = Memory(settings.retry_out_of_memory)
         clock = time.perf_counter()
@@ -80,13 +83,18 @@ class Trainer:
         if state.phase not in (None, phase.name):
             raise self._unfit(f"it is inside of phase {state.phase!r}, and {phase.name!r} comes first")
         live = self._begin(phase)
-        while not live.span.over(state.epoch, state.phase_steps, state.phase_seconds):
-            row = self._epoch(live)
-            if phase.after_epoch is not None:
-                phase.after_epoch(state.epoch, row)
-            state.curves[phase.stage].append(row)
-            if self._save_is_due():
-                self.save(live.optimizer)
+        try:
+            while not live.span.over(state.epoch, state.phase_steps, state.phase_seconds):
+                row = self._epoch(live)
+                if phase.after_epoch is not None:
+                    phase.after_epoch(state.epoch, row)
+                state.curves[phase.stage].append(row)
+                if self._save_is_due():
+                    self.save(live.optimizer)
+        finally:
+            # Whatever ends the phase: nobody may meet a checkpoint that is still being written.
+            with state.timed("checkpoints"):
+                self.checkpoints.wait()
         self._live = None
         state.finished.append(phase.name)
         state.phase, state.epoch, state.group, state.phase_steps, state.phase_seconds = None, 0, 0, 0, 0.0
@@ -266,14 +274,16 @@ class Trainer:
         self.progress({**word, "seconds": state.phase_seconds + around, "samples_per_second": speed})
 
     def _save_is_due(self) -> bool:
-        return time.monotonic() - self._last_save >= self.settings.checkpoint_seconds
+        """By the clock, but not while one is being written, nor before the last one's cost is 2 % of the time since."""
+        seconds = self.settings.checkpoint_seconds
+        if seconds == 0:
+            return True
+        apart = max(seconds, self._stood_still / SAVING)
+        return time.monotonic() - self._last_save >= apart and not self.checkpoints.busy
 
     def save(self, optimizer: torch.optim.Optimizer) -> None:
-        """Write a checkpoint of everything that the next step depends on.
-
-        A disk that fails or is full costs this checkpoint, not the training: the next one may succeed.
-        """
-        device = self.train.device
+        """Save everything that the next step depends on, while training goes on; with checkpoints after every step, it waits."""
+        device, clock = self.train.device, time.monotonic()
         with self.state.timed("checkpoints"):
             content = {
                 "state": asdict(self.state),
@@ -282,15 +292,12 @@ class Trainer:
                 "sums": self._sums,
                 "rng": torch.get_rng_state(),
                 "rng_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-                "retries": self.memory.retries,
+                "retries": dict(self.memory.retries),
             }
-            try:
-                self.checkpoints.save(content, self.best_weights)
-            except OSError as error:
-                if faults.of_machine(error) is None:
-                    raise
-                faults.warn(f"no checkpoint could be written ({error}); training goes on, and the next is tried")
+            save = self.checkpoints.save_beside if self.settings.checkpoint_seconds else self.checkpoints.save
+            save(content, self.best_weights)
         self._last_save = time.monotonic()
+        self._stood_still = self._last_save - clock
 
     def _restore(self) -> None:
         loaded = self.checkpoints.load()

@@ -44,7 +44,7 @@ def write_quickly(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write `data` to `path` as `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
