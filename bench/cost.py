@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import plan
+from bench import plan, reckoned
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.words import counted, duration
@@ -68,6 +68,8 @@ class Cost:
     """Cell id -> estimated seconds, for those of which something is known."""
     where: str = "here"
     """Where the speeds were measured."""
+    reckoned: int = 0
+    """Cells on which nothing is known, estimated for a GPU from counts. They are not among the unknown."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -77,17 +79,20 @@ class Cost:
         """The estimate in words."""
         if self.cells == 0:
             return "nothing to run"
-        if self.measured + self.related == 0:
+        about = f"cost of {counted(self.cells, 'cell')}: about {duration(self.seconds)} of {self.device} "
+        about += f"({self.seconds / 3600:.2g} {'hours' if self.host_only else 'GPU-hours'})"
+        if self.measured + self.related + self.reckoned == 0:
             return (
                 f"cost of {counted(self.cells, 'cell')}: unknown, no cell of this kind has run with this results folder "
                 "yet; the time left is said while they run"
             )
-        unknown = f"; {self.unknown} more cells are unknown" if self.unknown else ""
-        return (
-            f"cost of {counted(self.cells, 'cell')}: about {duration(self.seconds)} of {self.device} "
-            f"({self.seconds / 3600:.2g} {'hours' if self.host_only else 'GPU-hours'}), by the samples/s of {self.measured} "
-            f"whose like was measured {self.where} and {self.related} judged by another method on the same task{unknown}"
-        )
+        more = f"; {self.unknown} more cells are unknown" if self.unknown else ""
+        if self.reckoned:
+            counts = "from counted operations and kernels and an assumed speed, never measured on a GPU"
+            if self.measured + self.related == 0:
+                return f"{about}, estimated {counts}{more}"
+            more += f"; {self.reckoned} more estimated {counts}"
+        return f"{about}, by the samples/s of {self.measured} whose like was measured {self.where} and {self.related} judged by another method on the same task{more}"
 
 
 def speed_of(record: Record) -> Speed | None:
@@ -130,6 +135,23 @@ def of_plan(cells: Sequence[plan.Cell], store: Store) -> Cost:
         return here
     shipped = estimate(cells, measured(Store(SHIPPED), cells))
     return replace(shipped, where="by this project (another machine takes another time)")
+
+
+def with_reckoned(known: Cost, cells: Sequence[plan.Cell]) -> Cost:
+    """The same, with published cells of which nothing is known reckoned from counts; not where what is known is of a CPU."""
+    missing = [cell for cell in cells if cell.id not in known.by_cell and cell.profile == "published"]
+    if not missing or (known.by_cell and known.host_only):
+        return known
+    more = {cell.id: reckoned.seconds(cell) for cell in missing}
+    return replace(
+        known,
+        unknown=known.unknown - len(missing),
+        seconds=known.seconds + sum(more.values()),
+        device=known.device if known.by_cell else reckoned.H100.name,
+        host_only=False,
+        by_cell={**known.by_cell, **more},
+        reckoned=len(missing),
+    )
 
 
 def estimate(cells: Sequence[plan.Cell], speeds: Sequence[Speed]) -> Cost:

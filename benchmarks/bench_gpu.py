@@ -36,6 +36,7 @@ from bench.cell.trainer import Trainer
 from bench.models.source import load_source_model
 from bench.models.target import TargetModel, build_target, compiled
 from bench.plan import Places, Selection
+from bench.records.store import Store
 from bench.settings import ModelSettings, TrainerSettings
 from tasks.contract import ArraySplit
 
@@ -78,6 +79,17 @@ def matrix_rate(size: Size, device: torch.device) -> float:
     a, b = (torch.randn(size.matrix, size.matrix, device=device, dtype=torch.bfloat16) for _ in range(2))
     rounds = [seconds(lambda: a @ b, device) for _ in range(12)][2:]
     return 2 * size.matrix**3 / statistics.median(rounds)
+
+
+def seconds_per_kernel(device: torch.device, count: int = 10_000) -> float:
+    """From one kernel to the next, however little it does: what `bench.reckoned` assumes of launches."""
+    x = torch.zeros(1, device=device)
+
+    def many() -> None:
+        for _ in range(count):
+            x.add_(1)
+
+    return statistics.median([seconds(many, device) for _ in range(4)][1:]) / count
 
 
 class Step:
@@ -178,6 +190,7 @@ def roberta(size: Size, device: torch.device, folder: Path) -> dict[str, float]:
     names = [f"{precision}{' compiled' if fast else ''}" for precision, fast in arms]
     return {
         "eager_fp32_ms": 1e3 * taken[0],
+        "seconds_per_kernel": seconds_per_kernel(device),
         **{f"{n}, times faster": taken[0] / t for n, t in zip(names[1:], taken[1:])},
     }
 
@@ -197,12 +210,20 @@ def run_cell(
     return record
 
 
+def seconds_per_step(rows: list[dict[str, Any]]) -> float:
+    """Median over the epochs of a phase, the first left out, in which libraries choose their kernels; its steps add up."""
+    ends = [0, *(row["steps"] for row in rows)]
+    each = [row["seconds"] / (end - start) for row, start, end in zip(rows, ends, ends[1:])]
+    return statistics.median(each[1:] or each)
+
+
 def mona(size: Size, device: torch.device, folder: Path) -> dict[str, float]:
-    """The exact meta step against vanilla's step, both in fp32, from the records of two cells."""
+    """The exact meta step against vanilla's step, both in fp32, from the curves of two cells; the warm-up is left out."""
     places = Places(folder / "data", folder / "mona")
     plain, meta = (run_cell(size, places, device, method, 0, "fp32") for method in ("vanilla", "mona"))
-    vanilla = plain["seconds_stage2"] / plain["steps_stage2"]
-    exact = meta["seconds_stage1"] / meta["steps_stage1"]
+    store = Store(places.results_dir)
+    vanilla = seconds_per_step(store.curves(plain)["stage2"])
+    exact = seconds_per_step([row for row in store.curves(meta)["stage1"] if row["phase"] == "mona"])
     return {"vanilla_ms": 1e3 * vanilla, "exact_ms": 1e3 * exact, "times_vanilla": exact / vanilla}
 
 

@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
-    from bench.cost import of_plan
+    from bench.cost import of_plan, with_reckoned
 
     options, found = launch_options(args), todo(wanted(args), places(args), args.retry)
     set_aside(found.problems, "not a record, so its cell is missing", sys.stderr)
-    cost = of_plan(found.cells, Store(args.results_dir))
+    cost = with_reckoned(of_plan(found.cells, Store(args.results_dir)), found.cells)
     counts = collections.Counter(p.status for p in found.planned)
     if args.json:
         cells = [_row(p) | {"seconds": cost.by_cell.get(p.cell.id)} for p in found.planned]

@@ -1,4 +1,4 @@
-"""What a cell needs of a machine: a pure estimate from task, backbone and recipe, which options override.
+"""What a cell needs of a machine: a pure estimate from what it computes (`bench.reckoned`), which options override.
 
 An estimate for a scheduler, not a measurement: rounded up, twice what is expected. Where cells of the same kind have
 run with this results folder, their measured time is used instead.
@@ -6,11 +6,10 @@ run with this results folder, their measured time is used instead.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import cost, plan, registry
+from bench import cost, reckoned, registry
 from bench.plan import Cell
 
 LADDER = (15, 30, 60, 120, 240, 480, 1440, 2880, 4320)
@@ -18,19 +17,8 @@ LADDER = (15, 30, 60, 120, 240, 480, 1440, 2880, 4320)
 signal in such a job for a timeout."""
 
 SAFETY = 2.0
-GPU_FLOPS = 30e12
-"""Sustained by fine-tuning on a data-centre GPU, a cautious figure."""
-
-LAUNCH_SECONDS = 0.02
-"""Least time of one micro-batch, however small: some two thousand kernels forward and backward (counted on Swin-B and
-RoBERTa-base), launched one by one, and those of accumulation and of deterministic mode."""
 START_MINUTES = 2.0
 """Importing torch from a shared file system, reading the data, building the model."""
-
-FORWARD_FLOPS = {"swin_base": 2 * 15.4e9, "swin_micro": 2 * 0.02e9}
-"""One sample's forward pass: twice the multiply-adds (Swin-B at 224 x 224: 15.4e9, Liu et al. 2021, table 1)."""
-TEXT_PARAMETERS = {"roberta_base": 85e6, "minilm": 10.6e6}
-"""Weights that every token passes: 2 FLOP each."""
 
 
 @dataclass(frozen=True, order=True)
@@ -60,28 +48,17 @@ def needs_of(cell: Cell, speeds: Sequence[cost.Speed]) -> Needs:
     gigabytes = sum(file.size or 0 for file in task.files) / 1e9
     # Twice the files: as read, and as float32 tensors; at least what torch and a body want for themselves.
     memory = int(min(max(16.0, 8 + 2 * gigabytes), 120.0))
-    return Needs(1, 8, memory, step_up(_measured(cell, speeds) or _reckoned(cell)))
+    return Needs(
+        1, 8, memory, step_up(_measured(cell, speeds) or _with_safety(reckoned.seconds(cell, reckoned.CAUTIOUS)))
+    )
 
 
 def _measured(cell: Cell, speeds: Sequence[cost.Speed]) -> float | None:
     """Minutes with safety from cells of this kind whose speed is known, or None."""
     known = cost.estimate([cell], speeds)
-    return START_MINUTES + SAFETY * known.seconds / 60 if known.unknown == 0 else None
+    return _with_safety(known.seconds) if known.unknown == 0 else None
 
 
-def _reckoned(cell: Cell) -> float:
-    """Minutes with safety from sample counts, epochs of both stages and the size of the body.
-
-    An epoch takes its arithmetic or the launches of its micro-batches, whichever is longer.
-    """
-    task, config = registry.tasks()[cell.task], plan.resolve(cell)
-    samples = min(task.splits["train"], config.data.limit or task.splits["train"])
-    forward = FORWARD_FLOPS.get(cell.backbone)
-    if forward is None:
-        forward = 2 * TEXT_PARAMETERS.get(cell.backbone, 100e6) * config.model.target_seq_len
-    arithmetic = 3 * forward * samples / GPU_FLOPS  # backward costs twice the forward pass
-    launches = math.ceil(samples / config.trainer.batch_size) * LAUNCH_SECONDS
-    worked, launched = config.method.stage1_cost(config.stage1, config.trainer.batch_size, samples)
-    stage1 = max(worked * arithmetic, launched * launches)
-    stage2 = config.method.step_cost * config.trainer.epochs * max(arithmetic, launches)
-    return START_MINUTES + SAFETY * (stage1 + stage2) / 60
+def _with_safety(seconds: float) -> float:
+    """Minutes for what is expected to take so long."""
+    return START_MINUTES + SAFETY * seconds / 60

@@ -1,0 +1,125 @@
+"""What a published cell takes on a GPU, reckoned from what it computes: for cells of whose kind none has run on one.
+
+`counted.csv` is what benchmarks/count_work.py counted: operations and kernels of one micro-batch of stage 2 and of the
+whole stage 1, per body, task and method at the published settings. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+from bench import plan, registry
+from bench.plan import Cell
+from bench.settings import TrainerSettings
+
+FILE = Path(__file__).parent / "counted.csv"
+
+
+@dataclass(frozen=True)
+class Device:
+    """What is assumed of code on a GPU. A stage takes its arithmetic or its launches, whichever is longer."""
+
+    name: str
+    rate: float
+    """Operations of matrix products per second."""
+    launch: float
+    """Seconds from one kernel to the next, however small they are."""
+
+    def seconds(self, operations: float, launches: float) -> float:
+        """Of so much work."""
+        return max(operations / self.rate, launches * self.launch)
+
+
+H100 = Device("an H100", 360e12, 5e-6)
+"""Both assumed: 36 % of the 989 TFLOP/s in bf16 of NVIDIA's data sheet (SXM, dense), and kernels one by one, without graphs,
+at 5 µs of the host's time each."""
+
+CAUTIOUS = Device("a data-centre GPU", 30e12, 9.5e-6)
+"""For time limits, assumed too: an older card and a slower host."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was counted of a cell. Operations are those of matrix products and convolutions, twice the multiply-adds."""
+
+    backbone: str
+    task: str
+    method: str
+    batch: int
+    """Samples of a micro-batch."""
+    step_flop: float
+    step_launches: float
+    """Of a micro-batch of stage 2, forward and backward."""
+    stage1_flop: float
+    stage1_launches: float
+    """Of the whole stage 1."""
+
+
+def write(rows: Iterable[Row], path: Path) -> None:
+    """The table, with four digits."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(f.name for f in fields(Row))
+        out.writerows([f"{v:.4g}" if isinstance(v, float) else v for v in astuple(row)] for row in rows)
+
+
+@functools.cache
+def table() -> Mapping[tuple[str, str, str], Row]:
+    """(task, method, backbone) -> what was counted."""
+    with FILE.open(newline="") as file:
+        rows = [Row(*row[:3], int(row[3]), *map(float, row[4:])) for row in list(csv.reader(file))[1:]]
+    return {(row.task, row.method, row.backbone): row for row in rows}
+
+
+def seconds(cell: Cell, device: Device = H100) -> float:
+    """Both stages and the evaluations of a published cell, by its settings.
+
+    Settings that differ from the published ones change stage 1 as the method's `stage1_cost` says. A method that was not
+    counted takes what `stage1_cost` and `step_cost` say beside naive fine-tuning; a task that was not counted takes as
+    much per sample as the dearest behind the same body.
+    """
+    row = table().get((cell.task, cell.method, cell.backbone))
+    plain = table().get((cell.task, "vanilla", cell.backbone)) or _dearest(cell.backbone)
+    trainer, samples, micros = _sizes(cell)
+    said = _stage1_said(cell, plain)
+    if row is None:
+        cost = plan.resolve(cell).method.step_cost
+        step, stage1 = replace(plain, step_flop=plain.step_flop * cost, step_launches=plain.step_launches * cost), said
+    else:
+        published = _stage1_said(replace(cell, overrides=()), plain)
+        counted = (row.stage1_flop, row.stage1_launches)
+        step, stage1 = row, tuple(c * now / then if then else now for c, now, then in zip(counted, said, published))
+    sample = step.step_flop / step.batch
+    seen = registry.tasks()[cell.task].splits.get("val", 0) / 3  # forward alone is a third of a step
+    passes = math.ceil(trainer.epochs / trainer.eval_every)
+    return (
+        device.seconds(*stage1)
+        + trainer.epochs * device.seconds(sample * samples, step.step_launches * micros)
+        + passes * device.seconds(sample * seen, step.step_launches * seen / trainer.eval_batch_size)
+    )
+
+
+def _sizes(cell: Cell) -> tuple[TrainerSettings, int, int]:
+    """Settings of the trainer, and the samples and micro-batches of an epoch."""
+    config, whole = plan.resolve(cell), registry.tasks()[cell.task].splits["train"]
+    samples = min(whole, config.data.limit or whole)
+    return config.trainer, samples, math.ceil(samples / config.trainer.batch_size)
+
+
+def _stage1_said(cell: Cell, plain: Row) -> tuple[float, float]:
+    """Operations and launches of stage 1 by the method's own word, beside those of naive fine-tuning."""
+    trainer, samples, micros = _sizes(cell)
+    config = plan.resolve(cell)
+    worked, launched = config.method.stage1_cost(config.stage1, trainer.batch_size, samples)
+    return worked * plain.step_flop / plain.batch * samples, launched * plain.step_launches * micros
+
+
+def _dearest(backbone: str) -> Row:
+    """The task whose sample costs most behind a body."""
+    rows = [row for row in table().values() if row.backbone == backbone and row.method == "vanilla"]
+    return max(rows, key=lambda row: row.step_flop / row.batch)
