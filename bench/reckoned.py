@@ -72,7 +72,8 @@ def write(rows: Iterable[Row], path: Path) -> None:
 def table() -> Mapping[tuple[str, str, str], Row]:
     """(task, method, backbone) -> what was counted."""
     with FILE.open(newline="") as file:
-        rows = [Row(*row[:3], int(row[3]), *map(float, row[4:])) for row in list(csv.reader(file))[1:]]
+        kinds = [{"int": int, "float": float}.get(str(f.type), str) for f in fields(Row)]
+        rows = [Row(*(kind(v) for kind, v in zip(kinds, row))) for row in list(csv.reader(file))[1:]]
     return {(row.task, row.method, row.backbone): row for row in rows}
 
 
@@ -92,8 +93,8 @@ def seconds(cell: Cell, device: Device = H100) -> float:
         step, stage1 = replace(plain, step_flop=plain.step_flop * cost, step_launches=plain.step_launches * cost), said
     else:
         published = _stage1_said(replace(cell, overrides=()), plain)
-        counted = (row.stage1_flop, row.stage1_launches)
-        step, stage1 = row, tuple(c * now / then if then else now for c, now, then in zip(counted, said, published))
+        ratio = [now / then if then else 1.0 for now, then in zip(said, published)]
+        step, stage1 = row, (row.stage1_flop * ratio[0], row.stage1_launches * ratio[1])
     sample = step.step_flop / step.batch
     seen = registry.tasks()[cell.task].splits.get("val", 0) / 3  # forward alone is a third of a step
     passes = math.ceil(trainer.epochs / trainer.eval_every)
