@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -142,7 +143,8 @@ def with_reckoned(known: Cost, cells: Sequence[plan.Cell]) -> Cost:
     missing = [cell for cell in cells if cell.id not in known.by_cell and cell.profile == "published"]
     if not missing or (known.by_cell and known.host_only):
         return known
-    more = {cell.id: reckoned.seconds(cell) for cell in missing}
+    reckon = functools.cache(reckoned.seconds)
+    more = {cell.id: reckon(replace(cell, seed=0)) for cell in missing}
     return replace(
         known,
         unknown=known.unknown - len(missing),
