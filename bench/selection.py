@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from bench import registry, studies
 from bench import standins as data
 from bench.backbones import BACKBONES
-from bench.errors import UsageError
-from bench.plan import EMBEDDED, Cell, Places, Planned, Selection, cells, plan, planned_as, split_roles, to_run
+from bench.errors import SetupError, UsageError
+from bench.plan import EMBEDDED, Cell, Places, Planned, Selection, cells, plan, planned_as, resolve, split_roles, to_run
 from bench.records.record import Record
 from bench.records.store import Problem, Store, ensure_writable
 from bench.search.space import is_trial, parse
 from bench.search.trials import Known, Search, arms, known
+from bench.sources.load import standin_serves
 
 CHOOSING = ("tasks", "suite", "methods", "backbones", "seeds")
 """What names cells. With a study it says which of its cells."""
@@ -232,7 +233,8 @@ def todo(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Todo:
     replaced = set(runs)
     held = [p.record["analysis"] for p in planned if p.record and p.status == "done" and p.cell in replaced]
     runtime |= {f"analysis.{name}": True for analysis in held for name in analysis}
-    return Todo(planned, runs, runtime, [*_data_taken(wanted, every, places.data_dir), *said], problems, searches)
+    taken = [*_data_taken(wanted, every, places.data_dir), *_source_taken(wanted, every, places.data_dir)]
+    return Todo(planned, runs, runtime, [*taken, *said], problems, searches)
 
 
 def passes(wanted: Wanted, places: Places, retry: Iterable[str] = ()) -> Iterator[Todo]:
@@ -288,6 +290,24 @@ def _data_taken(wanted: Wanted, every: Sequence[Cell], data_dir: Path) -> list[s
         where = f"nothing was named and no official data are in {data_dir}: the embedded default, suite {EMBEDDED}"
         return [f"{where} (`python -m bench data status` lists what official data would go where)", said]
     return [said]
+
+
+def _source_taken(wanted: Wanted, every: Sequence[Cell], data_dir: Path) -> list[str]:
+    """Sentences on source data for which a stand-in serves; SetupError where official data alone were asked for."""
+    readers: dict[str, set[str]] = {}
+    for cell in {replace(cell, seed=0) for cell in every}:
+        reads = {cell.method} if registry.methods()[cell.method].needs_source else set()
+        readers.setdefault(resolve(cell).source.name, set()).update(reads)
+    out = []
+    for name, methods in sorted(readers.items()):
+        if message := standin_serves(name, data_dir):
+            if wanted.official_only and methods:
+                raise SetupError(
+                    f"--official-only: {', '.join(sorted(methods))} would read a stand-in, for {message}; "
+                    "or take other source data: --set source.name=topics"
+                )
+            out.append(f"{message}. Until then whatever reads it (a method, a probe) reads a generated stand-in, and every table says so")  # fmt: skip
+    return out
 
 
 def refuse_without_room(runs: Sequence[Cell], places: Places, at_once: int = 1) -> None:

@@ -102,7 +102,7 @@ class ModelSettings:
 class SourceSettings:
     """Labelled data of the backbone's own modality."""
 
-    name: Literal["auto", "cifar10", "digits", "fashion_mnist", "topics"] = identity(
+    name: Literal["auto", "cifar10", "conll2003", "digits", "fashion_mnist", "topics"] = identity(
         "auto", "source data set; auto: the best one that is here"
     )
     corrupt: Literal["none", "permuted_labels", "noise"] = identity(

@@ -20,8 +20,11 @@ class Fno(Method):
 
     P, W and Q act on each grid point, F is the Fourier transform over space, σ a GELU that the last layer has not.
     Where the output has another grid than the input, features are interpolated before Q.
-    Known from Li et al.: 4 layers; 16 modes and width 64 in 1D, 12 modes and width 32 in 2D; Adam at 1e-3 with weight
-    decay 1e-4, halved every 100 of 500 epochs. From PDEBench: 12 modes, width 20, the rest the same.
+    Known from Li et al.'s public code: 4 layers; 16 modes and width 64 in 1D, 12 modes and width 32 in 2D; Adam at 1e-3
+    with weight decay 1e-4, halved every 100 of 500 epochs. From PDEBench's: 12 modes, width 20 (diffusion-sorption: 16
+    and 64), the rest the same.
+    Otherwise than there: Q is 4 widths wide, 128 in both; no batch norm and ReLU as in Li et al.'s first code, no
+    padding by two points as in PDEBench's.
     Not known: what suits one jump from the first frame to the last, which neither trained.
     Preset `default`: the sizes of Li et al. with the task's own optimiser. Presets `li` and `pdebench`: their sizes and
     their Adam with its first rate; length and schedule stay the task's.

@@ -159,7 +159,7 @@ def test_an_unknown_source_names_the_nearest():
 
 
 def test_source_data_of_the_wrong_modality_name_the_fitting_ones():
-    with pytest.raises(UsageError, match="vision data, but minilm is a text backbone; choose one of topics"):
+    with pytest.raises(UsageError, match="vision data, but minilm is a text backbone; choose one of conll2003, topics"):
         load_source("digits", TEXT, NOWHERE, "none", 0)
 
 

@@ -91,8 +91,8 @@ class Draft:
 
     def source(self, arrays: SourceArrays, count: int) -> None:
         """The source data, and how many samples of them there are."""
-        about = {"name": arrays.name, "fingerprint": arrays.fingerprint, "classes": len(arrays.classes)}
-        self.record["source"] = about | {"count": count}
+        about = {"name": arrays.name, "origin": arrays.origin, "fingerprint": arrays.fingerprint}
+        self.record["source"] = about | {"classes": len(arrays.classes), "count": count}
 
     def weights(self, weights: str) -> None:
         """What the model's weights started from."""

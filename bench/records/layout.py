@@ -93,9 +93,10 @@ class Body(TypedDict):
 
 
 class Source(TypedDict, total=False):
-    """The source data of stage 1 and of the analyses."""
+    """The source data of stage 1 and of the analyses. `origin` as of a task; old records have none, nor had they stand-ins."""
 
     name: Word
+    origin: Word
     fingerprint: str
     classes: Count
     count: Count

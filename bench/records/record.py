@@ -87,7 +87,7 @@ RECORD: Mapping[str, Key] = {
     "body": Key(
         layout.Body, "the pretrained body of the backbone, whatever the model starts from: {sha256, parameters}", True
     ),
-    "source": Key(layout.Source, "the source data used: {name, fingerprint, classes, count}, {} if none"),
+    "source": Key(layout.Source, "the source data used: {name, origin, fingerprint, classes, count}, {} if none"),
     "parameters": Key(dict[str, Count], "{total, trainable, embedder, encoder, predictor}"),
     "seconds_data": Key(float, "loading (and generating) data", True),
     "seconds_stage1": Key(float, "stage 1", True),

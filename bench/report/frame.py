@@ -35,6 +35,8 @@ FLOOR = "ridge"
 """The method that stands beside the trivial predictor: a linear map that no other should lose to."""
 METHOD_ORDER = (
     FLOOR,
+    "small_supervised",
+    "fno",
     "scratch",
     "linear",
     "frozen",

@@ -27,6 +27,13 @@ class SourceArrays:
     """How many of the n samples are for training: the first ones. The rest are for testing a probe."""
     fingerprint: str = ""
     """SHA-256 over samples, labels and split, as hex."""
+    origin: Literal["official", "generated"] = "official"
+    """`generated`: a stand-in that this project made because the data of that name are not here."""
+
+    @property
+    def label(self) -> str:
+        """What files and figures call it: its name, and that it is generated where it is."""
+        return self.name if self.origin == "official" else f"{self.name}-{self.origin}"
 
 
 @dataclass(frozen=True)
@@ -41,3 +48,5 @@ class SourceSet:
     missing: Callable[[Path], str | None]
     """`missing(data_dir)`: None if it is here, else what to do. Looks at disk only."""
     read: Callable[[Path, Backbone], SourceArrays]
+    standin: Callable[[Backbone], SourceArrays] | None = None
+    """Makes what serves where it was named and is not here; None: nothing does."""

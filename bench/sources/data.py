@@ -36,7 +36,7 @@ class SourceData:
     ):
         self.model, self.arrays, self.device = model.to(device), arrays, torch.device(device)
         self.seed, self.cache_dir = seed, cache_dir
-        self.name, self.classes, self.fingerprint = arrays.name, arrays.classes, arrays.fingerprint
+        self.name, self.classes, self.fingerprint = arrays.label, arrays.classes, arrays.fingerprint
         self.labels = arrays.y[: arrays.train]
         self.train_index, self.test_index = np.arange(arrays.train), np.arange(arrays.train, len(arrays.x))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import SetupError, UsageError, unknown
-from bench.sources import cifar10, digits, fashion_mnist, topics
+from bench.sources import cifar10, conll2003, digits, fashion_mnist, topics
 from bench.sources.arrays import SourceArrays, SourceSet
 
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ Corrupt = Literal["none", "permuted_labels", "noise"]
 def load_source(name: str, backbone: Backbone, data_dir: Path, corrupt: Corrupt, seed: int) -> SourceArrays:
     """The source data set `name` for `backbone`; `auto` is the first of its `sources` that is here.
 
+    One that is named and not here is replaced by its stand-in, if it has one; the arrays say so (`origin`).
     `corrupt` makes control arms, drawn from `seed`: `permuted_labels` shuffles the labels over the samples, `noise`
     replaces every sample by uniform noise of the same shape (pixels 0 to 255; ids that occur in the data).
     Raises UsageError for an unknown name or the wrong modality, SetupError for data that are not here or of no use.
     """
     chosen = _choose(name, backbone, data_dir)
-    arrays = checked(_corrupted(chosen.read(data_dir, backbone), corrupt, seed))
+    arrays = checked(_corrupted(_read(chosen, data_dir, backbone), corrupt, seed))
     return replace(arrays, fingerprint=_fingerprint(arrays))
 
 
@@ -45,9 +46,22 @@ def _choose(name: str, backbone: Backbone, data_dir: Path) -> SourceSet:
             f"source.name={name}: {name} is {chosen.modality} data, but {backbone.name} is a {backbone.modality} "
             f"backbone; choose one of {fitting}, or auto"
         )
-    if message := chosen.missing(data_dir):
-        raise SetupError(message)
     return chosen
+
+
+def _read(chosen: SourceSet, data_dir: Path, backbone: Backbone) -> SourceArrays:
+    message = chosen.missing(data_dir)
+    if message is None:
+        return chosen.read(data_dir, backbone)
+    if chosen.standin is None:
+        raise SetupError(message)
+    return chosen.standin(backbone)
+
+
+def standin_serves(name: str, data_dir: Path) -> str | None:
+    """What to do to have the real data where a stand-in serves for them; None for `auto`, which never takes one."""
+    chosen = SOURCES.get(name)
+    return chosen.missing(data_dir) if chosen and chosen.standin else None
 
 
 def checked(arrays: SourceArrays) -> SourceArrays:
@@ -93,5 +107,5 @@ def _fingerprint(arrays: SourceArrays) -> str:
 
 
 SOURCES: dict[str, SourceSet] = {
-    module.SOURCE.name: module.SOURCE for module in (cifar10, digits, fashion_mnist, topics)
+    module.SOURCE.name: module.SOURCE for module in (cifar10, conll2003, digits, fashion_mnist, topics)
 }

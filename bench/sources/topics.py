@@ -6,15 +6,15 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.backbones import BACKBONES, Backbone
-from bench.errors import SetupError
+from bench.backbones import Backbone
 from bench.sources.arrays import SourceArrays, SourceSet
+from bench.sources.tokens import WINDOW, framed, tokenizer_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-TOPICS, WINDOW, TEST_PART = 10, 32, 0.2
-"""Number of classes; tokens per window, special tokens included; the last part of each topic that is for testing."""
+TOPICS, TEST_PART = 10, 0.2
+"""Number of classes; the last part of each topic that is for testing."""
 
 
 def largest_topics(texts: dict[str, str], count: int) -> list[str]:
@@ -46,8 +46,7 @@ def windows(ids: list[int], first: int, last: int, length: int) -> np.ndarray:
 
     inner = length - 2
     n = len(ids) // inner
-    body = np.asarray(ids[: n * inner], np.int64).reshape(n, inner)
-    return np.concatenate([np.full((n, 1), first), body, np.full((n, 1), last)], axis=1)
+    return framed(np.asarray(ids[: n * inner], np.int64).reshape(n, inner), first, last)
 
 
 def missing(data_dir: Path) -> str | None:
@@ -58,21 +57,12 @@ def missing(data_dir: Path) -> str | None:
 
 
 def read(data_dir: Path, backbone: Backbone) -> SourceArrays:
-    """Windows of 32 token ids in the backbone's own vocabulary, labelled by topic; each topic's end is for testing.
-
-    Without the backbone's files its weights are random, and any tokenizer is as good: that of `minilm` serves then.
-    """
+    """Windows of 32 token ids in the backbone's own vocabulary, labelled by topic; each topic's end is for testing."""
     from pydoc_data.topics import topics
 
     import numpy as np
-    from tokenizers import Tokenizer
 
-    folder = backbone.files() or BACKBONES["minilm"].files()
-    if folder is None:
-        raise SetupError(f"source data topics needs a tokenizer: {backbone.missing()}")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = tokenizer_of(backbone, "topics")
     start, *_, end = tokenizer.encode("").ids
     names = largest_topics(topics, TOPICS)
     train, test = [], []

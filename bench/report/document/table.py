@@ -17,6 +17,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "floor": ("◊", "does not beat ridge regression on the raw input"),
     "partial": ("‡", "some seeds failed, as said in the cell; the mean is over the others"),
     "random": ("§", "the encoder started from random weights"),
+    "source": ("°", "a generated stand-in served as source data, for the method or for its probe alone"),
     "recipe": ("¶", "run with settings that differ from the published recipe"),
     "digitised": ("≈", "read off the bars of a drawing: two digits, about 1 %"),
     "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),

@@ -40,7 +40,7 @@ COLOURS = {
     "recraft": "#b2182b",
 }
 """Of the methods that come with the project: Okabe and Ito's palette for the colour-blind, with more earth and grey."""
-MARKERS = ("v", "s", "D", "o", "^", "*", "P", "X", "<", ">", "p", "h", "d", "8")
+MARKERS = ("v", "s", "D", "o", "^", "*", "P", "X", "<", ">", "p", "h", "d", "8", "H")
 DOTS, DASHES, MIXED, SHORT = (0, (1, 1.2)), (0, (4, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (2, 1))
 LINES: tuple[Any, ...] = (DOTS, DASHES, MIXED, "solid", SHORT, "solid", "dashed", "dotted")
 STYLE: Any = {

@@ -24,6 +24,7 @@ GENERATED = (
     "the official data sets. It shows that the harness works and how methods compare on these stand-ins; it is no "
     "result on NAS-Bench-360 or PDEBench."
 )
+GENERATED_SOURCE = "Generated source data: where a score has the sign °, this project's stand-in served for source data that were not here"
 
 
 def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequence[str] | None = None) -> Page:
@@ -45,8 +46,13 @@ def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequen
 
 
 def page(title: str, sections: Sequence[Section], shown: pd.DataFrame) -> Page:
-    """The page of the records in `shown`, which says before anything else whether some of their data are generated."""
-    banners = (Banner(GENERATED),) if (shown["origin"] == "generated").any() else ()
+    """The page of the records in `shown`, which says before anything else whether some data or source data are generated."""
+    sources = {r["source"]["name"] for r in shown["record"] if r["source"].get("origin") == "generated"}
+    found = {
+        GENERATED: (shown["origin"] == "generated").any(),
+        f"{GENERATED_SOURCE} ({', '.join(sorted(sources))}).": bool(sources),
+    }
+    banners = tuple(Banner(text) for text, holds in found.items() if holds)
     return Page(title, banners, tuple(sections), len(shown))
 
 

@@ -55,6 +55,7 @@ def score_entry(cells: pd.DataFrame, column: str, places: int | None) -> Entry:
         "trivial": pd.notna(first["trivial"]) and not better,
         "partial": bool(failures),
         "random": bool(done["weights"].fillna("").str.startswith("random").any()),
+        "source": any(record["source"].get("origin") == "generated" for record in done["record"]),
     }
     text = f"{entry.text}; {in_words(failures)}" if failures else entry.text
     return replace(entry, text=text, marks=tuple(mark for mark, holds in marks.items() if holds))

@@ -59,7 +59,8 @@ def _data(r: Record) -> list[tuple[str, ...]]:
 
 def _weights(r: Record) -> list[tuple[str, ...]]:
     source = r["source"]
-    said = f"{source.get('name')} ({source.get('count', '?')} samples)" if source else "—"
+    made = ", generated" if source.get("origin") == "generated" else ""
+    said = f"{source.get('name')}{made} ({source.get('count', '?')} samples)" if source else "—"
     return [(r["backbone"], r["weights"] or "—", said)]
 
 

@@ -129,8 +129,9 @@ def _here(
                 entries.append(Entry("", records=tuple(mine["id"])))
                 continue
             places = decimals([score_entry(mine, column, None).value])
-            marks = ("recipe",) if any(record["overrides"] for record in mine["record"]) else ()
-            entries.append(replace(score_entry(mine, column, places), marks=marks))
+            entry = score_entry(mine, column, places)
+            marks = ("source",) * ("source" in entry.marks) + ("recipe",) * any(r["overrides"] for r in mine["record"])
+            entries.append(replace(entry, marks=marks))
         if any(entry.n or entry.failures for entry in entries):
             rows.append((f"here: {row}, {SELECTIONS[column]}", tuple(entries)))
     return rows
