@@ -37,5 +37,6 @@ def layer(task: Task, method: type[Method], protocol: str) -> Mapping[str, Any]:
     if protocol != "paper":
         return {}
     start = "published_untrained" if method.align is Method.align else "published"
-    own = {"vision": {"model.drop_path": DROP_PATH}, "text": {"source.name": TEXT_SOURCE}}[task.modality]
+    own: Mapping[str, Any]
+    own = {"model.drop_path": DROP_PATH} if task.modality == "vision" else {"source.name": TEXT_SOURCE}
     return {**PAPER, **own, "model.embedder_init": start}

@@ -57,7 +57,7 @@ def news() -> str:
             if word not in NAMES:
                 lines.append(f"{word} -X- -X- O")
                 continue
-            first, second = (words[rng.integers(len(words))] for words in NAMES[word])
+            first, second = (words[int(rng.integers(len(words)))] for words in NAMES[word])
             lines.append(f"{first} -X- -X- B-{word}")
             lines += [f"{second} -X- -X- I-{word}"] * bool(second)
         lines.append("")
