@@ -180,10 +180,10 @@ def test_other_source_data_may_be_chosen_under_paper(tmp_path):
 @pytest.mark.parametrize("protocol", ["paper", "strict"])
 def test_a_plan_says_that_a_stand_in_serves_and_how_to_get_the_real_data(tmp_path, protocol):
     wanted = Wanted(tasks=["ecg"], methods=["mona"], profile="tiny", protocol=protocol)
-    said = " ".join(todo(wanted, Places(tmp_path, tmp_path / "results")).data)
+    said = " ".join(todo(wanted, Places(tmp_path, tmp_path / "results")).said)
     assert ("conll2003" in said and "ask NIST" in said and "stand-in" in said) == (protocol == "paper")
     write(tmp_path, SPLIT)
-    assert "conll2003" not in " ".join(todo(wanted, Places(tmp_path, tmp_path / "results")).data)
+    assert "conll2003" not in " ".join(todo(wanted, Places(tmp_path, tmp_path / "results")).said)
 
 
 def test_official_data_alone_are_not_aligned_to_a_stand_in(tmp_path, monkeypatch):
