@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 def choose_device(wanted: str) -> Any:
-    """The torch device for `auto`, `cpu`, `cuda`, `cuda:1`; SetupError if it is not there."""
+    """The torch device for `auto`, `cpu`, `cuda`, `cuda:1` (as this process counts its cards); SetupError if it is not there."""
     import torch
 
     from bench.errors import SetupError
@@ -31,7 +31,19 @@ def choose_device(wanted: str) -> Any:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise SetupError(f"trainer.device={wanted}, but torch sees no CUDA device here: use cpu or auto")
-    return torch.device(wanted)
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise SetupError(
+            f"trainer.device={wanted}, but torch sees {count} CUDA devices here, numbered from 0: use cuda"
+        )
+    return device
+
+
+def current(device: Any) -> contextlib.AbstractContextManager[Any]:
+    """While entered, a GPU is the one that torch and libraries use where none is named; a CPU always is."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def choose_precision(wanted: str, device: Any) -> str:

@@ -62,7 +62,9 @@ class TrainerSettings:
         None, "seconds that both stages may take together; None: by epochs", "(0, inf)"
     )
     recompute: bool = identity(False, "activation checkpointing of the encoder: less memory, one more forward pass")
-    compile: bool = runtime(False, "torch.compile the training step")
+    compile: Literal["auto", "on", "off"] = runtime(
+        "auto", "torch.compile the steps of stage 2; auto: on a GPU, where they are many enough to repay it"
+    )
     device: str = runtime("auto", "auto, cpu, cuda, cuda:0, ...", "auto|cpu|cuda(:[0-9]+)?")
     checkpoint_seconds: float = runtime(
         60.0, "this long between two checkpoints, or longer where one stops training for over 2 %; 0: after every step",

@@ -74,6 +74,30 @@ def test_gpus_are_shared_out_and_threads_are_those_of_every_launcher(monkeypatch
     assert local.gpus_here() == []
 
 
+def test_a_card_that_was_named_keeps_its_number_in_every_worker(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert {local.environment(slot, "cuda:1")["CUDA_VISIBLE_DEVICES"] for slot in range(3)} == {"3,5"}
+    assert local.environment(0, "cuda")["CUDA_VISIBLE_DEVICES"] == "3"
+    assert local.environment(1, "cpu")["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    "slots, device, said",
+    [
+        (3, "auto", "-j 3 on 2 GPUs"),
+        (2, "cuda:1", "-j 2 on cuda:1"),
+        (2, "cuda", ""),
+        (1, "cuda:1", ""),
+        (8, "cpu", ""),
+    ],
+)
+def test_more_processes_than_cards_are_said(monkeypatch, capsys, slots, device, said):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    local.warn_of_shared_cards(slots, device)
+    err = capsys.readouterr().err
+    assert said in err and bool(err) == bool(said)
+
+
 def test_a_cell_that_takes_the_gpu_down_ends_its_worker_and_no_other_cell(tmp_path):
     cells = [make_cell(0, do="poison"), make_cell(1), make_cell(2)]
     results = run_locally(tmp_path, *cells, jobs=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import types
@@ -16,6 +17,8 @@ from bench import machine
 from bench.cell import phase, trainer
 from bench.cell import story as cells
 from bench.cell.batches import Loader
+from bench.cell.determinism import determinism
+from bench.cell.finetune import compiles
 from bench.cell.phase import optimizer_for
 from bench.errors import SetupError
 from bench.models.target import compiled
@@ -131,6 +134,18 @@ def test_auto_is_bf16_only_where_the_device_has_it_itself(monkeypatch):
         machine.choose_precision("tf32", CPU)
 
 
+def test_a_card_is_found_by_its_number_and_is_torchs_own_while_a_cell_runs(monkeypatch):
+    entered = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: entered.append(device) or contextlib.nullcontext())
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: contextlib.nullcontext())
+    with determinism(0, {"trainer.device": "cuda:1"}):
+        assert entered == [torch.device("cuda:1")]
+    with pytest.raises(SetupError, match="cuda:2, but torch sees 2 CUDA devices here, numbered from 0"):
+        machine.choose_device("cuda:2")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "tf32"])
 def test_tf32_is_on_for_tf32_alone_convolutions_included(precision):
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
@@ -178,6 +193,16 @@ def test_a_compiled_step_has_the_loss_and_gradient_of_the_eager_one_for_every_ba
         assert float(torch.cosine_similarity(slope, eager, 0)) > (1 - 1e-6 if precision == "fp32" else 0.99)
 
 
+@pytest.mark.parametrize(
+    "wanted, device, epochs, budget, expected",
+    [("auto", GPU, 60, None, True), ("auto", GPU, 10, None, False), ("auto", CPU, 60, None, False),
+     ("auto", GPU, 60, 500, False), ("on", CPU, 1, None, True), ("off", GPU, 60, None, False)],
+)  # fmt: skip
+def test_auto_compiles_on_a_gpu_where_the_planned_steps_repay_it(wanted, device, epochs, budget, expected):
+    settings = TrainerSettings(compile=wanted, epochs=epochs, budget_steps=budget)
+    assert compiles(settings, device, steps_per_epoch=300) is expected
+
+
 @pytest.mark.slow
 def test_a_cell_may_compile_its_step(places, monkeypatch):
     programs, compile_ = [], torch.compile
@@ -194,7 +219,7 @@ def test_a_cell_may_compile_its_step(places, monkeypatch):
     plain = cells.run(one(places.data_dir), places, {})
     monkeypatch.setattr(torch, "compile", traced)
     record = cells.run(
-        one(places.data_dir), Places(places.data_dir, places.results_dir / "compiled"), {"trainer.compile": True}
+        one(places.data_dir), Places(places.data_dir, places.results_dir / "compiled"), {"trainer.compile": "on"}
     )
     assert record["status"] == "done", record["error"]
     assert programs and record["id"] == plain["id"]

@@ -29,7 +29,7 @@ def determinism(seed: int, runtime: Mapping[str, Any]) -> Iterator[None]:
     warn_only, fill = torch.is_deterministic_algorithms_warn_only_enabled(), memory.fill_uninitialized_memory
     device, tf32 = machine.choose_device(str(runtime.get("trainer.device", "auto"))), torch.backends.cudnn.allow_tf32
     threads = torch.get_num_threads()
-    with threadpool_limits(machine.threads()), seeded(seed, "global", device):
+    with machine.current(device), threadpool_limits(machine.threads()), seeded(seed, "global", device):
         torch.set_num_threads(machine.threads())
         torch.use_deterministic_algorithms(deterministic)
         memory.fill_uninitialized_memory = (

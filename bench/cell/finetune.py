@@ -13,7 +13,12 @@ from bench.cell.context import CellContext
 from bench.cell.phase import Phase, warmup_decay
 from bench.cell.scoring import better, evaluate
 from bench.models.target import compiled
+from bench.settings import TrainerSettings
 from methods.contract import TorchBatch
+
+REPAYING_STEPS = 15_000
+"""Steps of stage 2 from which `trainer.compile=auto` compiles on a GPU. A calculation, not a measurement: two programs of a
+minute each, and 8 of the 10.5 ms saved that the launches of a small step take (docs/performance.md)."""
 
 
 def finetune(context: CellContext, observer: Observer) -> None:
@@ -44,9 +49,18 @@ def finetune(context: CellContext, observer: Observer) -> None:
     trainer.fit(Phase("stage2", "stage2", moved, gradient, config.epochs, rate, None, coupled, after_epoch))
 
 
+def compiles(settings: TrainerSettings, device: torch.device, steps_per_epoch: int) -> bool:
+    """Whether stage 2 runs compiled; by what is planned and not by what is left, so that a resume decides the same."""
+    if settings.compile != "auto":
+        return settings.compile == "on"
+    planned = settings.epochs * steps_per_epoch if settings.budget_steps is None else settings.budget_steps
+    return device.type == "cuda" and planned >= REPAYING_STEPS
+
+
 def _gradient(context: CellContext) -> Any:
-    method = context.run.config.method
-    forward = compiled(context.model, context.device) if context.run.config.trainer.compile else context.model
+    method, trainer = context.run.config.method, context.trainer
+    fast = compiles(trainer.settings, context.device, trainer.steps.per_epoch)
+    forward = compiled(context.model, context.device) if fast else context.model
 
     def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
         with context.autocast():

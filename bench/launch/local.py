@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+from bench import faults
 from bench.beside import same_code
 from bench.errors import SetupError
 from bench.launch.display import Display
@@ -37,21 +38,34 @@ def gpus_here() -> list[str]:
     return [str(i) for i, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def environment(slot: int, on_cpu: bool = False) -> dict[str, str]:
-    """What the worker in a slot gets: this process's code, and its share of GPUs (none `on_cpu`)."""
+def environment(slot: int, device: str = "auto") -> dict[str, str]:
+    """What the worker in a slot gets: this process's code, and the GPUs that it may see.
+
+    None for `cpu`, the slot's own where the `device` has no number, and all where it has: they keep their numbers.
+    """
     env = {**os.environ, **same_code()}
-    gpus = [] if on_cpu else gpus_here()
-    if on_cpu:
+    if device == "cpu":
         env["CUDA_VISIBLE_DEVICES"] = ""
-    elif gpus:
+    elif ":" not in device and (gpus := gpus_here()):
         env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     return env
+
+
+def warn_of_shared_cards(slots: int, device: str) -> None:
+    """Say where more processes than cards are to run: they would share the memory of a card, which may not do for two."""
+    cards = 0 if device == "cpu" else 1 if ":" in device else len(gpus_here())
+    if 0 < cards < slots:
+        where = f"on {device}" if ":" in device else f"on {cards} GPU{'s' * (cards > 1)}"
+        faults.warn(
+            f"-j {slots} {where}: cells share a card and its memory, and may run out of it; -j {cards} shares none"
+        )
 
 
 def run(todo: Sequence[Work], job: Job, show: Display, jobs: int = 1, watchdog: float = 1800.0) -> list[Result]:
     """Run the cells in `jobs` processes. Ctrl-C stops the workers, checkpoints kept, and is raised again."""
     slots = max(1, min(jobs, len(todo)))
-    workers = [Worker(environment(slot, job.on_cpu), watchdog) for slot in range(slots)]
+    warn_of_shared_cards(slots, job.device)
+    workers = [Worker(environment(slot, job.device), watchdog) for slot in range(slots)]
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
         idle.put(worker)

@@ -57,9 +57,14 @@ class Job:
         return cls(*folders, dict(runtime), command=command, stage=stage)
 
     @property
+    def device(self) -> str:
+        """What was asked for: `auto`, `cpu`, `cuda`, or a card by its number."""
+        return str(self.runtime.get("trainer.device", "auto"))
+
+    @property
     def on_cpu(self) -> bool:
         """Whether no cell may touch a GPU."""
-        return self.runtime.get("trainer.device") == "cpu"
+        return self.device == "cpu"
 
     @property
     def store(self) -> Store:

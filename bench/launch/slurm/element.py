@@ -65,7 +65,7 @@ def run_element(cells: CellJob) -> list[str]:
     job = Job(**json.loads(cells.job))
     job = replace(job, slurm=here.job_id if here.name() == "slurm" else "")
     # srun hides no GPU from a step that asked for none: unless the node does, a cell would take the first card.
-    worker = Worker(environment(0, on_cpu=not cells.gpus), cells.watchdog, WARNINGS)
+    worker = Worker(environment(0, "auto" if cells.gpus else "cpu"), cells.watchdog, WARNINGS)
     try:
         with contextlib.closing(worker):
             return [_run(worker, Work.from_dict(json.loads(text)), job) for text in cells.works]
