@@ -57,7 +57,7 @@ def test_setting_what_the_recipe_says_anyway_is_no_change(tmp_path):
 def test_identity_fields_change_the_id_and_runtime_fields_never_do(name):
     section, _, key = name.partition(".")
     field = settings.SECTIONS[section].__dataclass_fields__[key]
-    identity, runtime = plan.split_roles([(name, "cpu" if key == "device" else "1")])
+    identity, runtime = plan.split_roles([(name, {"device": "cpu", "compile": "on"}.get(key, "1"))])
     assert (name in dict(identity)) == (field.metadata["role"] == "identity")
     assert (name in runtime) == (field.metadata["role"] == "runtime")
 
