@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.errors import UsageError
 from bench.models.target import set_recompute
+from methods.meta_gradient import BiLevel, meta_gradient
 from tests.tiny_models import SMALL, target
 
 # Gradients
@@ -53,6 +54,34 @@ def test_recomputing_activations_changes_no_output_and_no_gradient(name):
         results.append([output.detach(), *(p.grad.clone() for p in model.parameters())])
     for plain, recomputed in zip(*results):
         torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.parametrize("kind", ["exact", "finite_difference", "first_order"])
+@pytest.mark.parametrize("name, options", [("swin_micro", {"drop_path": 0.5}), ("minilm", {})])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_recomputing_activations_changes_no_meta_gradient(name, options, frozen, kind):
+    """Though the weights of the simulated step, and the attention that has a second derivative, are gone by then."""
+    found = []
+    for on in (False, True):
+        model, x = target(name, **options)
+        model.train().encoder.requires_grad_(not frozen)
+        set_recompute(model, on)
+        torch.manual_seed(3)
+        step = meta_gradient(kind, meta_step(model, x))
+        assert kind == "first_order" or step.phi_outer[0].any()
+        found.append([step.inner, step.outer["outer"], *step.phi_inner, *step.phi_outer, *step.psi_inner])
+    for plain, again in zip(*found):
+        torch.testing.assert_close(again, plain, rtol=0, atol=0)
+
+
+def meta_step(model, x) -> BiLevel:
+    def inner(encode):
+        return model.predictor(encode(model.embedder(x))).square().mean()
+
+    def outer(encode):
+        return {"outer": encode(model.embedder(x).detach()).mean(1).var()}
+
+    return BiLevel(model.encoder, inner, outer, [*model.embedder.parameters()], [*model.predictor.parameters()], 0.3)
 
 
 def test_recomputing_calls_every_block_twice():

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is loaded from folders: no start may wait for a network
 
 import transformers
 from transformers import AutoModel, BertConfig, PreTrainedModel, RobertaConfig
+
+from bench.models.recompute import recomputed
 
 CONFIGS = {
     "roberta_base": RobertaConfig(
@@ -60,7 +61,7 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         x = tokens
         for layer in self.layers:
-            out = checkpoint(layer, x, use_reentrant=False) if self.recompute and self.training else layer(x)
+            out = recomputed(layer, x) if self.recompute and self.training else layer(x)
             x = out[0] if isinstance(out, tuple) else out  # transformers before 5 returns a tuple
         return x
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from timm.layers import DropPath
 from timm.models.swin_transformer import SwinTransformer, WindowAttention
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from bench.models.predictors import Classes
+from bench.models.recompute import recomputed
 
 SWIN_BASE = "swin_base_patch4_window7_224.ms_in22k"
 
@@ -47,7 +47,7 @@ class ImageEncoder(nn.Module):
         for stage in self.layers:
             x = stage.downsample(x)  # type: ignore[operator, union-attr]
             for block in stage.blocks:  # type: ignore[union-attr]
-                x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
+                x = recomputed(block, x) if self.recompute and self.training else block(x)
         return self.norm(x).flatten(1, 2)
 
     def blocks(self) -> Iterator[nn.Module]:
