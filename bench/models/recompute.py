@@ -25,7 +25,9 @@ def recomputed(block: nn.Module, x: torch.Tensor) -> Any:
     Both have changed by then in a meta step: `functional_call` has put the module's own weights back, frozen and
     without the simulated step, and the math backend that a second derivative needs is left.
     """
-    weights = dict(block.named_parameters())
+    if torch.compiler.is_compiling():  # the compiler recomputes within its graph, from that graph's own weights
+        return checkpoint(block, x, use_reentrant=False)
+    weights = dict[str, torch.Tensor](block.named_parameters())
     attention = [backend for backend, allowed in ATTENTION.items() if allowed()]
 
     def call(x: torch.Tensor) -> Any:
