@@ -34,5 +34,5 @@ def align_and_uniform(z: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tens
     align = (squared * pairs).sum() / pairs.sum().clamp_min(1)
     # The diagonal leaves the sum through −∞ and not through indexing, which would wait for the device.
     exponent = (-2 * squared).masked_fill(~others, float("-inf"))
-    uniform = exponent.flatten().logsumexp(0) - torch.log(squared.new_tensor(count * (count - 1)))
+    uniform = exponent.flatten().logsumexp(0) - squared.new_full((), count * (count - 1)).log()
     return align, uniform

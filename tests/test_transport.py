@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from geomloss import SamplesLoss
 from methods.contract import MethodError
 from methods.transport import gaussian, kernels, otdd, sinkhorn
 from tests.plain_otdd import label_distances, labelled_clouds, plain_otdd
+from tests.test_speed import Watch
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -183,6 +185,21 @@ def test_an_iteration_whose_kernel_vanishes_falls_back_to_log_sum_exp():
     safe = sinkhorn.transport(cost.double(), a.double(), b.double(), [100.0, 1.0, 0.1])
     assert calls
     torch.testing.assert_close(plan.f, safe.f.float(), rtol=1e-4, atol=1e-1)
+
+
+@pytest.mark.parametrize("spread, again", [(1.0, False), (100.0, True)])
+def test_a_device_that_the_host_waits_for_is_asked_once_and_answers_the_same(spread, again, monkeypatch):
+    """To the bit; where a kernel has vanished the transport is done a second time, and asks at every step."""
+    x, y = (spread * torch.randn(n, 6, generator=torch.Generator().manual_seed(n)) for n in (40, 30))
+    cost, schedule = sinkhorn.squared_distances(x, y), sinkhorn.epsilon_schedule(20.0 * spread)
+    a, b = torch.full((40,), 1 / 40), torch.full((30,), 1 / 30)
+    expected = sinkhorn.transport(cost, a, b, schedule)
+    monkeypatch.setattr(sinkhorn, "FREE_TO_READ", ())
+    with Watch() as watch:
+        found = sinkhorn.transport(cost, a, b, schedule)
+    assert all(torch.equal(getattr(found, f.name), getattr(expected, f.name)) for f in dataclasses.fields(found))
+    assert (len(watch.seen) > len(schedule)) == again and len(watch.seen) >= 2
+    assert again or len(watch.seen) == 2  # the sums, and whether the duals are finite
 
 
 def test_the_schedule_is_that_of_geomloss():

@@ -12,6 +12,7 @@ iteration is done with log-sum-exp instead.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,10 +25,15 @@ SCALING = 0.5
 """Ratio of two successive blur scales."""
 SMALLEST = 1e-25
 """Sums of the kernel below this may have lost terms to float32's underflow at 1e-38."""
+FREE_TO_READ = ("cpu",)
+"""Devices that the host reads a number of without waiting."""
 NOT_FINITE = (
     "the transport cannot be computed: the embedded features hold NaN or infinite values, or are too far apart for "
     "float32. Stage 1 has diverged; lower its learning rate"
 )
+
+
+Read = Callable[[torch.Tensor], bool]
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def transport(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: li
     Nothing here is tracked by autograd. Raises `MethodError` when cost or duals are not finite.
     """
     with torch.no_grad():
-        plan = _loop(cost, a, b, schedule)
+        plan = _loop(cost, a, b, schedule, bool) if cost.device.type in FREE_TO_READ else _unread(cost, a, b, schedule)
     if not bool(torch.isfinite(plan.f).all() & torch.isfinite(plan.g).all()):
         raise MethodError(
             f"the transport between {len(a)} and {len(b)} points is not finite: features are too far apart for "
@@ -106,13 +112,29 @@ def conditional(cost: torch.Tensor, a: torch.Tensor, f_before: torch.Tensor, eps
     return torch.softmax((a.log() + f_before / eps)[:, None] - cost / eps, 0)
 
 
-def _loop(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float]) -> Plan:
-    f, g, kernel = torch.zeros_like(a), torch.zeros_like(b), torch.empty_like(cost)
-    f, g = _soft_minima(cost, a, b, f, g, schedule[0], kernel)
+def _unread(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float]) -> Plan:
+    """`_loop`'s plan with one wait for the device: all sums are taken for safe, and all of it done again if one was not."""
+    safe: list[torch.Tensor] = []
+
+    def assume(yes: torch.Tensor) -> bool:
+        safe.append(yes)
+        return True
+
+    plan = _loop(cost, a, b, schedule, assume)
+    return plan if bool(torch.stack(safe).all()) else _loop(cost, a, b, schedule, bool)
+
+
+def _loop(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, schedule: list[float], read: Read) -> Plan:
+    kernel = torch.empty_like(cost)
+
+    def soft_minima(f: torch.Tensor, g: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+        return _soft_minima(cost, a, b, f, g, eps, kernel, read)
+
+    f, g = soft_minima(torch.zeros_like(a), torch.zeros_like(b), schedule[0])
     for eps in schedule:
-        f_new, g_new = _soft_minima(cost, a, b, f, g, eps, kernel)
+        f_new, g_new = soft_minima(f, g, eps)
         f, g = f.lerp(f_new, 0.5), g.lerp(g_new, 0.5)
-    return Plan(*_soft_minima(cost, a, b, f, g, schedule[-1], kernel), f, g)
+    return Plan(*soft_minima(f, g, schedule[-1]), f, g)
 
 
 def _soft_minima(
@@ -123,15 +145,19 @@ def _soft_minima(
     g: torch.Tensor,
     eps: float,
     kernel: torch.Tensor,
+    read: Read,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(−ε log Σ_j b_j e^((g_j − C_ij)/ε), −ε log Σ_i a_i e^((f_i − C_ij)/ε)); `kernel` is a buffer like the cost."""
+    """(−ε log Σ_j b_j e^((g_j − C_ij)/ε), −ε log Σ_i a_i e^((f_i − C_ij)/ε)); `kernel` is a buffer like the cost.
+
+    `read` says whether the sums, a scalar says so on the device, are safe in float32.
+    """
     # In powers of two: on a CPU exp2 is three times as fast as exp, and sixty times where the result underflows.
     unit = eps * math.log(2)
     torch.add((f * (1 / unit))[:, None], cost, alpha=-1 / unit, out=kernel).add_(g * (1 / unit)).exp2_()
     rows, columns = kernel @ b, kernel.T @ a
     sums = torch.cat([rows, columns])
     # A NaN fails the comparison too.
-    if bool((sums.amin() > SMALLEST) & (sums.amax() < 1 / SMALLEST)):
+    if read((sums.amin() > SMALLEST) & (sums.amax() < 1 / SMALLEST)):
         return torch.sub(f, rows.log2(), alpha=unit), torch.sub(g, columns.log2(), alpha=unit)
     over_columns = torch.logsumexp((b.log() + g / eps) - cost / eps, 1)
     over_rows = torch.logsumexp((a.log() + f / eps)[:, None] - cost / eps, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,10 +19,10 @@ def _integers(low: int, high: int, count: int, generator: torch.Generator, like:
 def crop_flip(x: Tensor, generator: torch.Generator, fill: Tensor, pad: int = 4) -> Tensor:
     """Each image (B, C, H, W) shifted by up to `pad` pixels in both directions and mirrored half of the time.
 
-    `fill` (C, 1, 1) is the value of the pixels that come in: black, after normalisation.
+    `fill` (C, 1, 1), of the type and on the device of `x`, is the value of the pixels that come in: black, normalised.
     """
     batch, channels, height, width = x.shape
-    padded = fill.to(x).expand(batch, channels, height + 2 * pad, width + 2 * pad).clone()
+    padded = fill.expand(batch, channels, height + 2 * pad, width + 2 * pad).clone()
     padded[:, :, pad : pad + height, pad : pad + width] = x
     top, left = (_integers(0, 2 * pad + 1, batch, generator, x) for _ in range(2))
     mirrored = _integers(0, 2, batch, generator, x).bool()
@@ -44,11 +45,11 @@ def cut_out(x: Tensor, generator: torch.Generator, size: int) -> Tensor:
 
 
 def image_augmentation(fill: np.ndarray, cutout: int) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """Crop and flip, then Cutout unless `cutout` is 0; `fill` (C, 1, 1) as in `crop_flip`."""
-    black = torch.as_tensor(fill)
+    """Crop and flip, then Cutout unless `cutout` is 0; `fill` (C, 1, 1) is the value of the pixels that come in."""
+    black = functools.cache(torch.as_tensor(fill).to)  # copied once: from pageable memory the host waits
 
     def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-        x = crop_flip(x, generator, black)
+        x = crop_flip(x, generator, black(x.device, x.dtype))
         return cut_out(x, generator, cutout) if cutout else x
 
     return augment
