@@ -19,6 +19,7 @@ from bench.backbones import BACKBONES
 from bench.errors import SetupError
 from bench.launch.slurm import manifest, queue
 from bench.leftovers import READ, Leftovers, find
+from bench.records.complete import damaged_sidecars
 from bench.records.store import Store
 from bench.words import counted
 
@@ -189,7 +190,11 @@ def _store(store: Store, data_dir: Path) -> Iterator[Finding]:
     manifests, bad = manifest.scan(store)
     detail = f"{store.folder}: {len(records)} readable records, {len(manifests)} submissions"
     yield Finding("records", "good", detail)
-    damaged = [(p.path, p.reason) for p in problems] + bad + list(_damaged_sidecars(store, records))
+    damaged = (
+        [(p.path, p.reason) for p in problems]
+        + bad
+        + [(path, why) for _, path, why in damaged_sidecars(store, records)]
+    )
     for path, reason in damaged[:SHOWN]:
         cure = (
             "update this project" if "newer" in reason else f"look at it, then remove it: the cell runs again ({path})"
@@ -200,24 +205,6 @@ def _store(store: Store, data_dir: Path) -> Iterator[Finding]:
             "unreadable", "broken", f"{len(damaged) - SHOWN} more files", "remove those named, and look again"
         )
     yield from _leftovers(find(store, records, data_dir))
-
-
-def _damaged_sidecars(store: Store, records: list[dict]) -> Iterator[tuple[Path, str]]:
-    for record in records:
-        for kind in ("curves", "arrays"):
-            name = record["sidecars"].get(kind)
-            if name is None:
-                continue
-            path = store.folder / name
-            if Path(name).name != name:
-                yield path, "its record names it outside of the store"
-            elif not path.is_file():
-                yield path, "its record names it, and it is not there"
-            elif kind == "curves":
-                try:
-                    store.curves(record)
-                except (ValueError, OSError) as error:
-                    yield path, str(error)
 
 
 def _leftovers(found: Leftovers) -> Iterator[Finding]:

@@ -134,6 +134,9 @@ class AnalysisSettings:
     tsne: bool = runtime(False, "t-SNE of source features, pretrained and fine-tuned")
     discrepancy: bool = runtime(False, "modality semantic knowledge discrepancy D")
     similarity: bool = runtime(False, "linear CKA and weight movement per block")
+    keep_predictions: bool | None = runtime(
+        None, "keep the predictions on the test split beside the record, for `rescore`; None: in profile quick"
+    )
     keep_weights: bool = runtime(False, "keep the encoder's weights beside the record")
 
 

@@ -124,6 +124,10 @@ class Draft:
         if arrays is not None:
             self.record["sidecars"]["arrays"] = arrays
 
+    def kept(self, predictions: str) -> None:
+        """The name of the file beside the record that holds the predictions on the test split."""
+        self.record["sidecars"]["predictions"] = predictions
+
     def scored(self, last: Scores, selected: Scores | None, state: State) -> None:
         """Test scores after the last epoch and of the selected one; None where the protocol selects none."""
         name, higher = self.record["metric"], self.record["higher_is_better"]

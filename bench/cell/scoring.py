@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Scores = dict[str, dict[str, Any]]
 """Metric name -> {value, unit, higher_is_better}; value is None where it is not finite."""
+Targets = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Targets and side arrays of a split, in order."""
+Predicted = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
+"""Predictions in physical units, targets and side arrays of a split, in order: what every metric is computed from."""
 
 
 def metric_names(task: Task, protocol: str) -> list[str]:
@@ -48,15 +52,17 @@ def score_arrays(names: list[str], pred: np.ndarray, target: np.ndarray, extra: 
 
 
 def evaluate(context: CellContext, loader: Loader, names: list[str]) -> Scores:
-    """Metrics of the current model over a whole split; memory that runs out makes its batches smaller."""
+    """Metrics of the current model over a whole split."""
+    return score_arrays(names, *predict(context, loader))
+
+
+def predict(context: CellContext, loader: Loader) -> Predicted:
+    """What the current model says of a whole split, in order; memory that runs out makes its batches smaller."""
     memory, size = context.trainer.memory, context.run.config.trainer.eval_batch_size
-    return score_arrays(names, *memory.run("eval_batch_size", size, lambda size: _predict(context, loader, size)))
+    return memory.run("eval_batch_size", size, lambda size: _predict(context, loader, size))
 
 
-def _predict(
-    context: CellContext, loader: Loader, batch_size: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """(predictions in physical units, targets, extra) of the current model over a whole split, in order."""
+def _predict(context: CellContext, loader: Loader, batch_size: int) -> Predicted:
     model = context.model
     was_training = model.training
     model.eval()
@@ -78,7 +84,7 @@ def trivial_scores(task: Task, data: Data, names: list[str]) -> dict[str, Any]:
 
     The task's own is always among them.
     """
-    target, extra = _targets(data)
+    target, extra = targets(data)
     higher = METRICS[names[0]].higher_is_better
     best: dict[str, Any] = {"name": task.trivial, "score": None, "metrics": {}}
     everyone: dict[str, float | None] = {}
@@ -91,7 +97,7 @@ def trivial_scores(task: Task, data: Data, names: list[str]) -> dict[str, Any]:
     return {**best, "all": everyone}
 
 
-def _targets(data: Data) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def targets(data: Data) -> Targets:
     """Targets and side arrays of the whole test split, read in pieces so that inputs never lie in memory at once."""
     n = len(data.test)
     size = int(np.clip(2**24 // np.prod(data.input_shape), 1, 1024))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from bench.cell.determinism import determinism, seeded
 from bench.cell.draft import Draft
 from bench.cell.finetune import finetune
 from bench.cell.run import Progress, Run
-from bench.cell.scoring import Scores, evaluate, trivial_scores
+from bench.cell.scoring import Predicted, Scores, predict, score_arrays, trivial_scores
 from bench.cell.trainer import Trainer
 from bench.plan import Cell, Places
+from bench.records import predictions
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.store import Store
 from tasks.losses import share
@@ -85,10 +88,12 @@ def _curves(run: Run) -> dict[str, Any]:
     stage2 = machine.take_peaks(run.device)
 
     run.progress({"stage": "eval"})
-    last = _test_scores(context)
+    last = _tested(context)
     run.progress({"stage": "analysis"})
     _analyse(context, observer)
-    run.draft.scored(last, _selected_scores(context, last), state)
+    selected = _selected(context, last)
+    run.draft.scored(last.scores, None if selected is None else selected.scores, state)
+    _keep_predictions(run, last, selected)
     run.draft.cost(state, run.store.sidecar(run.cell.key(), ".curves.json").name)
     run.draft.memory(stage1, stage2, [before, machine.take_peaks(run.device)])
     return state.curves
@@ -118,10 +123,19 @@ def lend(run: Run) -> CellContext:
     return context
 
 
-def _test_scores(context: CellContext) -> Scores:
-    """Every metric of the model as it is, on the test split."""
+@dataclass(frozen=True)
+class Tested:
+    """A model on the test split."""
+
+    predicted: Predicted
+    scores: Scores
+
+
+def _tested(context: CellContext) -> Tested:
+    """Predictions and every metric of the model as it is, on the test split."""
     with context.trainer.state.timed("eval"):
-        return evaluate(context, Loader(context.data.test, context.device), context.run.metrics)
+        predicted = predict(context, Loader(context.data.test, context.device))
+        return Tested(predicted, score_arrays(context.run.metrics, *predicted))
 
 
 def _analyse(context: CellContext, observer: Observer) -> None:
@@ -132,8 +146,8 @@ def _analyse(context: CellContext, observer: Observer) -> None:
     run.draft.analysed(found, path.name if observer.wrote_arrays else None)
 
 
-def _selected_scores(context: CellContext, last: Scores) -> Scores | None:
-    """Test scores of the epoch best on validation; None where the protocol, or the data, select none."""
+def _selected(context: CellContext, last: Tested) -> Tested | None:
+    """The epoch best on validation on the test split; None where the protocol, or the data, select none."""
     trainer = context.trainer
     state, best = trainer.state, trainer.best_weights
     if context.run.cell.protocol != "strict" or state.best_epoch is None:
@@ -141,7 +155,19 @@ def _selected_scores(context: CellContext, last: Scores) -> Scores | None:
     if best is None or state.best_epoch == len(state.curves["stage2"]):
         return last
     context.model.load_state_dict(best)
-    return _test_scores(context)
+    return _tested(context)
+
+
+def _keep_predictions(run: Run, last: Tested, selected: Tested | None) -> None:
+    """The predictions on the test split beside the record, where they are asked for; else none of an earlier attempt."""
+    path, wanted = run.store.sidecar(run.cell.key(), predictions.SUFFIX), run.config.analysis.keep_predictions
+    if not (run.cell.profile == "quick" if wanted is None else wanted):
+        path.unlink(missing_ok=True)
+        return
+    final, target, extra = last.predicted
+    chosen = None if selected is None or selected is last else selected.predicted[0]
+    predictions.write(path, Predictions(final, chosen, predictions.fingerprint(target, extra)))
+    run.draft.kept(path.name)
 
 
 # -- around the run ---------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ VERBS = {
     "check": "run the conformance tests on one task or method",
     "data": "data files: status, fetch, verify, generate; import makes a task of your own arrays",
     "analyse": "probe, t-SNE, discrepancy or similarity of finished cells",
+    "rescore": "compute scores again from the predictions that cells kept",
+    "verify": "say of each record whether it is complete, rescored, reproduced",
     "export": "all records as one table: csv, json or parquet",
     "merge": "bring the records of several stores into one",
     "logs": "show what a cell has printed",

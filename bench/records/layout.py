@@ -140,6 +140,7 @@ class Sidecars(TypedDict, total=False):
 
     curves: str | None
     arrays: str | None
+    predictions: str | None
 
 
 class Skipped(TypedDict):

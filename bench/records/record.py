@@ -126,7 +126,7 @@ RECORD: Mapping[str, Key] = {
     "end": Key(Time, "UTC, ISO 8601"),
     "error": Key(layout.Error, "for a failure: {type, message, traceback, log}", True),
     "analysis": Key(layout.Analysis, "probe, t-SNE, discrepancy, similarity: small results; arrays are in the sidecar"),
-    "sidecars": Key(layout.Sidecars, "{curves, arrays}: file names beside the record, where written"),
+    "sidecars": Key(layout.Sidecars, "{curves, arrays, predictions}: file names beside the record, where written"),
 }
 
 

@@ -5,6 +5,7 @@ Layout below the results folder:
     <task>.<method>.<backbone>.s<seed>.<id>.json          the record
     <task>.<method>.<backbone>.s<seed>.<id>.curves.json   losses and scores by epoch
     <task>.<method>.<backbone>.s<seed>.<id>.npz           arrays of the analyses (features, coordinates)
+    <task>.<method>.<backbone>.s<seed>.<id>.predictions.npz   predictions on the test split, where they were kept
     <task>.<method>.<backbone>.s<seed>.<id>.safetensors   weights, only where `analysis.keep_weights` asked for them
     work/<id>/                                            checkpoints, claim, log of a cell that has not ended
 
@@ -28,7 +29,7 @@ from bench.records.schema import checker
 from tasks.files.atomic import write_atomically
 from tasks.files.regular import read_file
 
-SIDECARS = (".curves.json", ".npz", ".safetensors")
+SIDECARS = (".curves.json", ".npz", ".predictions.npz", ".safetensors")
 LARGEST_RECORD, LARGEST_CURVES = 16 << 20, 256 << 20
 """Bytes. A record is some 10 kB, curves some 150 bytes an epoch."""
 
