@@ -76,11 +76,16 @@ def set_matrix_precision(precision: str) -> None:
 
 def upload(array: Any, device: Any) -> Any:
     """A numpy array as a tensor on `device`; the host does not wait for the copy, as it would from pageable memory."""
+    return staged(array, device).to(device, non_blocking=True)
+
+
+def staged(array: Any, device: Any) -> Any:
+    """A numpy array as a tensor of the host, in memory that a GPU copies from by itself if `device` is one."""
     import numpy as np
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 class Meter:

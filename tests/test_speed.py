@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 import types
 
 import numpy as np
@@ -26,7 +27,7 @@ from bench.models.target import compiled
 from bench.plan import Places
 from bench.settings import TrainerSettings
 from methods.outer_loss import align_and_uniform, pooled
-from tasks.contract import ArraySplit
+from tasks.contract import ArraySplit, Batch
 from tasks.files.augment import image_augmentation
 from tests.cell_helpers import one
 
@@ -101,6 +102,22 @@ def test_batches_clipping_and_fused_optimisers_do_not_wait_either(monkeypatch):
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
     assert watch.seen == []
+
+
+def test_what_does_not_fit_on_the_device_is_read_and_staged_by_a_thread_beside_training(monkeypatch):
+    class Lazy:
+        def __len__(self):
+            return 8
+
+        def batch(self, index, rng):
+            return Batch(index[:, None].astype(np.float32), index, {"clip": -index})
+
+    staged, threads = machine.staged, []
+    monkeypatch.setattr(machine, "staged", lambda *a: threads.append(threading.get_ident()) or staged(*a))
+    batches = list(Loader(Lazy(), CPU).batches(np.split(np.arange(8), 4), [None] * 4))
+    assert len(threads) == 4 * 3 and threading.get_ident() not in threads
+    assert [b.y.tolist() for b in batches] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert all(torch.equal(b.x[:, 0], b.y.float()) and torch.equal(b.extra["clip"], -b.y) for b in batches)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

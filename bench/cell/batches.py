@@ -87,12 +87,15 @@ class Loader:
                     pending.append(pool.submit(self._read, indices[k + PREFETCH], seeds[k + PREFETCH]))
                 yield self._upload(ready, seed)
 
-    def _read(self, index: np.ndarray, seed: int | None):  # type: ignore[no-untyped-def]
-        return self.split.batch(np.asarray(index), None if seed is None else np.random.default_rng(seed))
+    def _read(self, index: np.ndarray, seed: int | None) -> TorchBatch:
+        """A batch on the host, staged for the upload: of a large one that takes as long as many a step."""
+        batch = self.split.batch(np.asarray(index), None if seed is None else np.random.default_rng(seed))
+        x, y, *extra = (machine.staged(v, self.device) for v in (batch.x, batch.y, *batch.extra.values()))
+        return TorchBatch(x, y, dict(zip(batch.extra, extra)))
 
-    def _upload(self, batch, seed: int | None) -> TorchBatch:  # type: ignore[no-untyped-def]
-        extra = {k: self._up(v) for k, v in batch.extra.items()}
-        return TorchBatch(self._augmented(self._up(batch.x), seed), self._up(batch.y), extra)
+    def _upload(self, batch: TorchBatch, seed: int | None) -> TorchBatch:
+        x, y, *extra = (v.to(self.device, non_blocking=True) for v in (batch.x, batch.y, *batch.extra.values()))
+        return TorchBatch(self._augmented(x, seed), y, dict(zip(batch.extra, extra)))
 
     def _up(self, array: np.ndarray) -> torch.Tensor:
         return machine.upload(array, self.device)
