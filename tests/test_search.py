@@ -13,11 +13,16 @@ from bench import cli
 from bench.errors import UsageError
 from bench.plan import Cell, Places
 from bench.records.store import Store
+from bench.report.asked import read
+from bench.report.document.markdown import markdown
+from bench.report.frame import Catalogue, flat, panels, to_frame
+from bench.report.pages.build import build
 from bench.search.space import Range, is_trial, parse
 from bench.search.trials import rungs
 from bench.selection import Wanted, passes, todo
 from tests.cell_helpers import FORK
 from tests.fake_runner import loss_at
+from tests.record_factory import make_record
 
 LR = ("trainer.lr", "loguniform(1e-5,1e-1)")
 ASKED = ["--tasks", "ecg", "--profile", "tiny", "--search", "trainer.lr=loguniform(1e-5,1e-1)"]
@@ -202,6 +207,44 @@ def test_a_cell_of_a_search_is_plain_data_and_another_than_one_without(tmp_path)
     (cell, *_) = todo(Wanted(tasks=["ecg"], search=[LR]), Places(tmp_path, tmp_path / "r")).cells
     assert Cell.from_dict(json.loads(json.dumps(cell.to_dict()))) == cell
     assert Cell.from_dict({k: v for k, v in cell.to_dict().items() if k != "search"}).id != cell.id
+
+
+def test_the_report_says_what_was_searched_and_what_lies_at_an_edge(tmp_path, fake_cells):
+    methods = ["--methods", "vanilla", "mona", "--trials", "3", "--then-seeds", "2"]
+    assert run(tmp_path, *methods) == 0
+    page = build(read(tmp_path))
+    (found,) = [table for table in page.tables() if table.name.startswith("search_random_0")]
+    trials, repeats = records_of(tmp_path)
+    for row, method in (("ecg: mona", "mona"), ("ecg: vanilla", "vanilla")):
+        best = min((r for r in trials if r["method"] == method), key=lambda r: r["val_score"])
+        assert found.entry(row, "best on validation").text == f"trainer.lr={flat(best['settings']['trainer.lr'])}"
+        assert found.entry(row, "validation score").value == best["val_score"]
+        assert found.entry(row, "searched").text == "trainer.lr in loguniform(1e-05,0.1)"
+        counts = [found.entry(row, column).text for column in ("trials", "failed", "repeats")]
+        assert counts == ["3", "0", "2"] and found.entry(row, "price").value == 150.0
+    assert not found.attention
+    others = [table for table in page.tables() if table is not found]
+    shown = {i for table in others for _, entries in table.rows for entry in entries for i in entry.records}
+    assert shown == {r["id"] for r in repeats}, "no trial is in another table"
+    assert "2 arms had settings searched" in markdown(page)
+    narrow = ["--tasks", "ecg", "--profile", "tiny", "--search", "trainer.lr=loguniform(3e-3,1e-1)", "--trials", "9"]
+    assert cli.main(["run", *narrow, "--results-dir", str(tmp_path), "--seeds", "50"]) == 0
+    text = markdown(build(read(tmp_path)))
+    assert "⊣ at an edge of the range" in text and "1 choice at an edge of what was searched" in text
+
+
+def test_choices_of_one_search_on_several_tasks_are_one_row(tmp_path):
+    mark = {"space": {"trainer.lr": "loguniform(1e-05,0.1)"}, "sampler": "random", "seed": 0, "trials": 12}
+    repeats = [
+        make_record(task=task, seed=seed, overrides={"trainer.lr": lr}, settings={"trainer.lr": lr}, search=mark)
+        for task, lr in (("advection", 1e-3), ("burgers", 1e-2))
+        for seed in (1, 2)
+    ]
+    (panel,) = panels(to_frame([*repeats, make_record(task="advection")]), Catalogue())
+    assert panel.rows == ("vanilla", "vanilla[search=12 random,trainer.lr=loguniform(1e-05,0.1)]")
+    other = {**repeats[0], "seed": 3, "overrides": {"trainer.lr": 0.05}, "settings": {"trainer.lr": 0.05}}
+    (panel,) = panels(to_frame([*repeats, other]), Catalogue())
+    assert len(panel.rows) == 3, "another choice of the same search is not averaged with this one"
 
 
 @pytest.mark.slow

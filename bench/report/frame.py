@@ -108,7 +108,7 @@ class Panel:
         for row in self.rows:
             cells = self.of(row)
             own = [
-                {k: flat(v) for k, v in record["overrides"].items() if k not in self.shared or self.shared[k] != v}
+                {k: flat(v) for k, v in changes(record).items() if k not in self.shared or self.shared[k] != v}
                 for record in cells["record"]
             ]
             values = {name: {o.get(name) for o in own} for name in sorted({n for o in own for n in o})}
@@ -162,6 +162,18 @@ def label(method: str, settings: Mapping[str, Any]) -> str:
     return f"{method}[{printable(inside)}]"
 
 
+def changes(record: Record) -> dict[str, Any]:
+    """The overrides of a record; of one that repeats the choice of a search what was searched in place of what was chosen.
+
+    So the choices of one search, which differ from task to task, are one row.
+    """
+    if record["search"] is None:
+        return dict(record["overrides"])
+    search = record["search"]
+    kept = {name: value for name, value in record["overrides"].items() if name not in search["space"]}
+    return {**kept, **search["space"], "search": f"{search['trials']} {search['sampler']}"}
+
+
 def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """`cells` with the column `row`, and the overrides that all of them share.
 
@@ -169,7 +181,7 @@ def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     setting or source data in which records that would else be averaged as seeds of one cell differ (made by different
     versions); and the hash of the method's code where the row would else hold several.
     """
-    overrides = [record["overrides"] for record in cells["record"]]
+    overrides = [changes(record) for record in cells["record"]]
     common = {k: v for k, v in overrides[0].items() if not k.startswith("method.")} if overrides else {}
     common = {k: v for k, v in common.items() if all(k in o and o[k] == v for o in overrides)}
     cells = cells.copy()
@@ -182,7 +194,7 @@ def add_rows(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
             _tell_apart(seeds, extra, comparable.SOURCE)
             for index, differ in zip(seeds.index, _differing([r["settings"] for r in seeds["record"]]), strict=True):
                 extra[index] |= differ
-    cells["row"] = [label(method, extra[index] | own[index]) for index, method in cells["method"].items()]
+    cells["row"] = [label(method, own[index] | extra[index]) for index, method in cells["method"].items()]
     return cells, common
 
 

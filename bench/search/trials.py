@@ -193,7 +193,7 @@ def known(arm: Arm, record_of: RecordOf) -> Known:
     cells = next(rounds)
     while True:
         trials |= dict.fromkeys(cells)
-        losses = [_loss(record) for cell in cells if (record := record_of(cell)) is not None]
+        losses = [loss_of(record) for cell in cells if (record := record_of(cell)) is not None]
         if len(losses) < len(cells):
             return Known(arm, tuple(trials), False, None)
         try:
@@ -266,7 +266,7 @@ def _study(arm: Arm) -> optuna.Study:
     return optuna.create_study(sampler=sampler)
 
 
-def _loss(record: Record) -> float:
+def loss_of(record: Record) -> float:
     """The validation score of a trial, lower being better; infinity where it failed, diverged, or has none."""
     if record["status"] != "done" or record["val_score"] is None:
         return math.inf

@@ -19,6 +19,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "random": ("§", "the encoder started from random weights"),
     "source": ("°", "a generated stand-in served as source data, for the method or for its probe alone"),
     "recipe": ("¶", "run with settings that differ from the published recipe"),
+    "edge": ("⊣", "at an edge of the range that was searched: a wider one may hold better"),
     "digitised": ("≈", "read off the bars of a drawing: two digits, about 1 %"),
     "secondary": ("*", "from a secondary source: quoted by others, the original was not seen"),
 }

@@ -9,12 +9,13 @@ import pandas as pd
 
 from bench.records.store import Problem
 from bench.report.document.page import Banner, Block, Code, Fold, Page, Section, Text, fold, present
+from bench.report.document.table import Table
 from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
 from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
-from bench.report.tables import analyses, entries, over_tasks, provenance, published
+from bench.report.tables import analyses, entries, over_tasks, provenance, published, searches
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
 from bench.words import counted
@@ -35,7 +36,11 @@ def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequen
     shown = shown_in(frame, parts)
     made = [_panel(panel, catalogue, evidence) for panel in parts]
     # Only now is it known which sidecars could not be read.
-    sections = [_summary(shown, parts, evidence), *made, *failures(shown)]
+    searched = [record for record in evidence.trials if suites is None or record["task"] in _tasks(catalogue, suites)]
+    found = searches.search_tables(searched, evidence.records)
+    sections = [_summary(shown, parts, evidence, found), *made, *failures(shown)]
+    if found:
+        sections.append(Section("Searches", tuple(found)))
     if evidence.problems:
         sections.append(problems_section(evidence.problems))
     if published_tables := [found for panel in parts if (found := published.published_table(panel, catalogue))]:
@@ -69,7 +74,11 @@ def heading(panel: Panel) -> str:
     return f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}{apart}"
 
 
-def _summary(shown: pd.DataFrame, parts: Sequence[Panel], evidence: Evidence) -> Section:
+def _tasks(catalogue: Catalogue, suites: Sequence[str]) -> set[str]:
+    return {task for suite in suites for task in catalogue.suites[suite]}
+
+
+def _summary(shown: pd.DataFrame, parts: Sequence[Panel], evidence: Evidence, searched: Sequence[Table]) -> Section:
     if shown.empty:
         text = f"There are no records in `{evidence.folder}` that this report would show. `python -m bench run` makes some."
         return Section("At a glance", (Text(text), *_unreadable(evidence.problems)))
@@ -81,6 +90,8 @@ def _summary(shown: pd.DataFrame, parts: Sequence[Panel], evidence: Evidence) ->
     for panel in parts:
         standing = f"**{heading(panel)}.** {over_tasks.standing(panel)}"
         lines.append(Text(f"{standing} {prices(panel).sentence}".rstrip()))
+    if searched:
+        lines.append(Text(searches.sentence(searched)))
     return Section("At a glance", tuple(lines))
 
 
