@@ -20,7 +20,7 @@ from bench.report.pages.build import build
 from bench.search.space import Range, is_trial, parse
 from bench.search.trials import rungs
 from bench.selection import Wanted, passes, todo
-from tests.cell_helpers import FORK
+from tests.cell_helpers import FORK, one, run_cells
 from tests.fake_runner import loss_at
 from tests.record_factory import make_record
 
@@ -245,6 +245,18 @@ def test_choices_of_one_search_on_several_tasks_are_one_row(tmp_path):
     other = {**repeats[0], "seed": 3, "overrides": {"trainer.lr": 0.05}, "settings": {"trainer.lr": 0.05}}
     (panel,) = panels(to_frame([*repeats, other]), Catalogue())
     assert len(panel.rows) == 3, "another choice of the same search is not averaged with this one"
+
+
+@pytest.mark.slow
+def test_a_rung_is_exactly_the_beginning_of_the_whole_training(tmp_path):
+    """What halving rests on: fewer epochs change neither the batches nor the learning rate of those there are."""
+    changed = {"task": "advection", "trainer.warmup_epochs": 1.0, "trainer.decay_epochs": 3.0}
+    cells = [one(tmp_path / "data", **changed, **{"trainer.epochs": epochs}) for epochs in (1, 2)]
+    assert run_cells(tmp_path, *cells).failed == []
+    store = Store(tmp_path / "results")
+    short, long = (store.curves(store.get(cell.key()))["stage2"] for cell in cells)
+    told = ("epoch", "steps", "lr", "loss", "val")
+    assert [[row[name] for name in told] for row in short] == [[row[name] for name in told] for row in long[:1]]
 
 
 @pytest.mark.slow

@@ -37,10 +37,10 @@ def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequen
     made = [_panel(panel, catalogue, evidence) for panel in parts]
     # Only now is it known which sidecars could not be read.
     searched = [record for record in evidence.trials if suites is None or record["task"] in _tasks(catalogue, suites)]
-    found = searches.search_tables(searched, evidence.records)
-    sections = [_summary(shown, parts, evidence, found), *made, *failures(shown)]
-    if found:
-        sections.append(Section("Searches", tuple(found)))
+    search_tables = searches.search_tables(searched, evidence.records)
+    sections = [_summary(shown, parts, evidence, search_tables), *made, *failures(shown)]
+    if search_tables:
+        sections.append(Section("Searches", tuple(search_tables)))
     if evidence.problems:
         sections.append(problems_section(evidence.problems))
     if published_tables := [found for panel in parts if (found := published.published_table(panel, catalogue))]:
