@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import cli
 from bench.errors import SetupError
 from bench.launch import claim, status, waiting
 from bench.launch.cancel import cancel
@@ -22,6 +23,7 @@ from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
 from bench.launch.work import Job, works
 from bench.records.store import Store
+from bench.search.space import is_trial
 from tests.cell_helpers import job_in, killed_after, one
 from tests.fake_runner import make_cell, score_after
 from tests.slurm_one_node import cluster
@@ -64,6 +66,19 @@ def environment(one_node, monkeypatch, request):
     subprocess.run(["scancel", "--quiet", "--signal=KILL", "--user=root"], check=False)
     subprocess.run(["scancel", "--quiet", "--user=root"], check=False)
     wait_for(lambda: not any(e.active for e in (queue.squeue() or {}).values()), 30)
+
+
+def test_a_search_is_one_array_and_then_what_was_chosen(tmp_path, capsys):
+    asked = "run --tasks ecg --profile tiny --search trainer.lr=loguniform(1e-5,1e-1) --trials 3 --then-seeds 2"
+    folders = ["--results-dir", str(tmp_path / "results"), "--data-dir", str(tmp_path / "data")]
+    typed = [*asked.split(), *folders, "--executor", "slurm", "--gpus", "0"]
+    store = Store(tmp_path / "results")
+    assert cli.main(typed) == 0
+    assert "3 cells" in capsys.readouterr().out
+    wait_for(lambda: len(list(store.files())) == 3, 60)
+    assert cli.main([*typed, "--wait"]) == 0  # the choice follows from the records of the trials
+    found = store.scan()[0]
+    assert sorted((is_trial(record), record["seed"]) for record in found) == [(False, 1), (False, 2), *[(True, 0)] * 3]
 
 
 def test_an_array_with_a_throttle_and_a_failing_cell_among_good_ones(tmp_path):

@@ -17,9 +17,8 @@ from bench.records.record import Record
 from bench.studies.study import Arm, Rule, Size, Study, read, where
 from bench.words import counted
 
-Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...], bool]
-"""What a cell computes, wherever its data and weights come from: task, method, seed, profile, protocol, overrides, and
-whether it belongs to a search."""
+Key = tuple[str, str, int, str, str, tuple[tuple[str, Any], ...]]
+"""What a cell computes, wherever its data and weights come from: task, method, seed, profile, protocol, overrides."""
 
 
 @functools.cache
@@ -88,8 +87,7 @@ def key_of(thing: Cell | Record) -> Key:
     plain = thing if isinstance(thing, dict) else asdict(thing)
     overrides = plain["overrides"].items() if isinstance(plain["overrides"], dict) else plain["overrides"]
     frozen = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in overrides))
-    searched = plain["search"] is not None  # by a search a value was chosen, not by the study
-    return plain["task"], plain["method"], plain["seed"], plain["profile"], plain["protocol"], frozen, searched
+    return plain["task"], plain["method"], plain["seed"], plain["profile"], plain["protocol"], frozen
 
 
 def arms_of(study: Study, size: str) -> dict[str, set[Key]]:
