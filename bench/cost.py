@@ -6,16 +6,14 @@ import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bench import plan, reckoned
+from bench.records import packs
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.words import counted, duration
 
-SHIPPED = Path(__file__).parent.parent / "results" / "quick"
-"""Records of the suite `quick` that a checkout of this project brings."""
 COPIED = ("device", "task", "method", "backbone", "profile", "seconds_stage1", "seconds_stage2")
 """Keys of a record that a `Speed` holds as they are."""
 READ = (*COPIED, "status", "driver", "settings", "data", "seconds_total", "end")
@@ -132,9 +130,10 @@ def of_plan(cells: Sequence[plan.Cell], store: Store) -> Cost:
     if not cells:
         return estimate(cells, [])
     here = estimate(cells, measured(store, cells))
-    if here.by_cell or not SHIPPED.is_dir():
+    if here.by_cell:
         return here
-    shipped = estimate(cells, measured(Store(SHIPPED), cells))
+    with packs.opened(packs.REFERENCE) as reference:
+        shipped = estimate(cells, measured(reference.store, cells))
     return replace(shipped, where="by this project (another machine takes another time)")
 
 

@@ -1,7 +1,7 @@
 """`bench export`: every record for tools that are not this one: as a row of a table, as a run of a tracker, as a shared file.
 
 Tables go to a file or to standard output. Trackers (with the curves; each needs the extra of its name) and every-eval-ever
-write a folder, and reach no network.
+write a folder, and reach no network. A pack is the store itself in one file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.cli.options import add_results_dir, to_path
 from bench.cli.printing import set_aside
 from bench.errors import Exit, UsageError, unknown
-from bench.records import flat, trackers
+from bench.records import flat, packs, trackers
 from bench.records.store import Store, to_json
 from bench.selection import refuse
 from bench.words import counted, printable, say
@@ -21,7 +21,8 @@ from tasks.files.atomic import replacing, write_atomically
 
 TABLES = ("json", "csv", "parquet")
 SHARED = "every-eval-ever"
-FORMATS = (*TABLES, *trackers.TRACKERS, SHARED)
+PACK = "pack"
+FORMATS = (*TABLES, *trackers.TRACKERS, SHARED, PACK)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     form = format_of(args.format, args.out)
     if form != SHARED:
         refuse(args, ["organisation"], f"only --format {SHARED} says who ran the cells")
+    if form == PACK:
+        return _pack(args.out, Store(args.results_dir))
     if form in TABLES:
         return _table(form, args.out, Store(args.results_dir))
     if form == SHARED:
@@ -52,6 +55,8 @@ def format_of(given: str | None, out: Path | None) -> str:
         raise UsageError(f"--format {given} is not text: name where it goes with --out PATH")
     if given is not None or out is None:
         return given or "json"
+    if out.name.lower().endswith(".tar.gz"):
+        return PACK
     suffix = out.suffix.removeprefix(".").lower() or "json"
     if suffix not in TABLES:
         raise unknown(f"format of --out {out}", suffix, TABLES)
@@ -75,6 +80,15 @@ def _table(form: str, out: Path | None, store: Store) -> int:
     with replacing(out) as temporary, temporary.open("wb") as file:
         file.writelines(pieces)
     say(f"{counted(len(records), 'record')}: {out}")
+    return Exit.OK
+
+
+def _pack(out: Path, store: Store) -> int:
+    """Write the pack and say the checksum that `bench merge --sha256` takes."""
+    if not out.name.lower().endswith(".tar.gz"):
+        raise UsageError(f"--out {out}: a pack is a .tar.gz")
+    manifest, digest = packs.write(store, out)
+    say(f"{counted(manifest['count'], 'record')}: {out}, sha256 {digest}")
     return Exit.OK
 
 
