@@ -195,14 +195,19 @@ def write_report(
     suite: Names | None = None,
     study: str | None = None,
     size: str | None = None,
+    against: Folder | None = None,
     html: bool = True,
 ) -> list[Path]:
-    """Write the page of a results folder, or of a study, as `python -m bench report` does; returns the files to open."""
+    """Write the page of a results folder, or of a study, as `python -m bench report` does; returns the files to open.
+
+    `against`: a results folder, an archive of one, or `"reference"`: the page says first where the methods here land there.
+    """
     from bench.report.asked import Asked, page_of
     from bench.report.document.write import write
 
     suites = None if suite is None else _listed(suite)
-    page, problems = page_of(Asked(None if results_dir is None else _folder(results_dir), suites, study, size))
+    here, there = (None if given is None else _folder(given) for given in (results_dir, against))
+    page, problems = page_of(Asked(here, suites, study, size, against=there))
     _warn(problems)
     return write(page, _folder(out), html=html)
 

@@ -62,6 +62,7 @@ def test_a_store_that_is_not_whole_makes_no_pack(store, tmp_path):
 
 
 def test_what_this_project_brings_are_the_records_of_the_suite_quick():
+    """Made by `python -m bench export --results-dir results/quick --out bench/records/reference.tar.gz`."""
     with packs.opened(packs.REFERENCE) as found:
         assert {p.name: p.read_bytes() for p in found.store.files()} == {
             p.name: p.read_bytes() for p in Store(QUICK).files()
