@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bench.beside import take
 
 if TYPE_CHECKING:
-    from bench.face import backbone, leaderboard, load_records, run, task, write_report
+    from bench.face import backbone, evaluate, leaderboard, load_model, load_records, run, task, write_report
 
 __version__ = "0.1.0"
-__all__ = ["backbone", "leaderboard", "load_records", "run", "task", "write_report"]
+__all__ = ["backbone", "evaluate", "leaderboard", "load_model", "load_records", "run", "task", "write_report"]
 
 take("tasks", "methods")
 

@@ -27,6 +27,7 @@ from tasks.contract import Data, Request, Task
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.cell.whole import Kept
     from bench.models.source import SourceModel
 
 Folder = str | os.PathLike[str]
@@ -270,6 +271,30 @@ def backbone(name: str) -> BackboneHere:
     """A backbone by name: `bench.backbone("minilm").load()` gives its torch module."""
     known = registry.one("backbone", name, BACKBONES)
     return BackboneHere(known, BACKBONES[known])
+
+
+def load_model(path: Folder) -> Kept:
+    """The whole model that a cell kept with `analysis.keep_weights`: a torch module in evaluation mode, on the CPU.
+
+    It takes what `batch` of the task's splits gives, (B, C, *spatial), and gives outputs in the task's units; `normalised` makes
+    such inputs of those in the files; `about` says what it was trained as. Nothing in the file runs, and no pretrained weights are needed.
+    """
+    from bench.cell.whole import load_model
+
+    return load_model(_folder(path))
+
+
+def evaluate(path: Folder, task: str | None = None, data_dir: Folder | None = None) -> dict[str, dict[str, Any]]:
+    """Every metric of a kept model on the test split of its task, or of another one with the same shapes.
+
+    {name: {value, unit, higher_is_better}}; on its own task and a CPU they are those of its record, digit for digit.
+    """
+    from bench.cell import whole
+
+    folder = _folder(data_dir, standins.default_dir())
+    with standins.as_default(folder):
+        known = None if task is None else registry.one("task", task, registry.tasks().items)
+        return whole.evaluate(_folder(path), known, folder)[1]
 
 
 def _listed(given: Any) -> list[Any]:

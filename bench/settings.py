@@ -137,7 +137,7 @@ class AnalysisSettings:
     keep_predictions: bool | None = runtime(
         None, "keep the predictions on the test split beside the record, for `rescore`; None: in profile quick"
     )
-    keep_weights: bool = runtime(False, "keep the encoder's weights beside the record")
+    keep_weights: bool = runtime(False, "keep the whole model beside the record, for `evaluate` and `load_model`")
 
 
 SECTIONS: dict[str, type] = {

@@ -18,11 +18,18 @@ BUFFERS = ("attn_mask", "relative_position_index", "relative_coords_table", "pos
 
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape from the header of a safetensors file.
+    """Tensor name -> shape from the header of a safetensors file; ValueError, with what it is instead, for anything else."""
+    return {name: tuple(tensor["shape"]) for name, tensor in _header(path)[0].items()}
 
-    ValueError, with what it is instead, for anything else: the format is 8 bytes of length, JSON of that length, and
-    exactly the bytes that the JSON names (https://github.com/huggingface/safetensors).
-    """
+
+def metadata(path: Path) -> dict[str, str]:
+    """The free text in the header of a safetensors file, by name; ValueError for anything else."""
+    return _header(path)[1]
+
+
+def _header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors and free text: the format is 8 bytes of length, JSON of that length, and exactly the bytes that the JSON
+    names (https://github.com/huggingface/safetensors)."""
     size = path.stat().st_size
     with path.open("rb") as handle:
         first = handle.read(8)
@@ -33,24 +40,27 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
             raise ValueError("no safetensors file")
         if 8 + length > size:
             raise ValueError(f"cut short: {size} bytes, its header alone has {length}")
-        tensors = _parsed(handle.read(length))
+        tensors, text = _parsed(handle.read(length))
     end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     if 8 + length + end != size:
         raise ValueError(
             f"{'cut short' if 8 + length + end > size else 'too long'}: {size} bytes, its header names {8 + length + end}"
         )
-    return {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
+    return tensors, text
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def _parsed(written: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        tensors = {name: value for name, value in json.loads(text).items() if name != "__metadata__"}
+        tensors = dict(json.loads(written))
+        text = tensors.pop("__metadata__", {})
         for tensor in tensors.values():
             if not all(isinstance(n, int) for n in (*tensor["shape"], *tensor["data_offsets"])):
                 raise TypeError
+        if not all(isinstance(value, str) for value in text.values()):
+            raise TypeError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError("no safetensors file: its header is damaged") from None
-    return tensors
+    return tensors, text
 
 
 def refuse_other_body(shapes: Mapping[str, tuple[int, ...]], modality: str, parameters: int) -> None:

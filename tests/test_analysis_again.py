@@ -7,17 +7,16 @@ import functools
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from bench.analysis import again
 from bench.analysis import features as kept_features
-from bench.analysis.features import read_weights, write_arrays, write_weights
-from bench.analysis.observe import Observer
+from bench.analysis.features import read_weights, write_arrays
 from bench.backbones import BACKBONES
 from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
 from bench.models.source import load_source_model
 from bench.records.store import Store
-from bench.settings import AnalysisSettings
 from bench.sources import load_source
 from bench.sources.data import SourceData
 from tasks.files.arrays import read_arrays
@@ -137,9 +136,8 @@ def test_kept_weights_give_the_source_analyses(store, tmp_path, monkeypatch):
         for p in model.encoder.parameters():
             p.mul_(1.1)
     cell = record()
-    observer = Observer(AnalysisSettings(keep_weights=True), None, tmp_path, 0, 3)
     store.folder.mkdir()
-    assert observer.finish(model, None, store.sidecar(cell, ".npz")) == {} and not observer.wrote_arrays
+    save_file(model.state_dict(), store.sidecar(cell, ".safetensors"))
     store.write(cell)
 
     assert command(store, "--probe", "--similarity") == Exit.OK
@@ -153,7 +151,7 @@ def test_kept_weights_give_the_source_analyses(store, tmp_path, monkeypatch):
 
 def test_weights_survive_the_round_trip(tmp_path):
     part = torch.nn.BatchNorm1d(3)
-    write_weights(tmp_path / "w.safetensors", {"encoder": part, "embedder": torch.nn.Linear(1, 1)})
+    save_file({f"encoder.{k}": v for k, v in part.state_dict().items()}, tmp_path / "w.safetensors")
     again_ = torch.nn.BatchNorm1d(3)
     again_.load_state_dict(read_weights(tmp_path / "w.safetensors", "encoder"))
     assert all(torch.equal(a, b) for a, b in zip(part.state_dict().values(), again_.state_dict().values()))

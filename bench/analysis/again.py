@@ -83,7 +83,7 @@ def _from_weights(
     source_arrays = load_source(settings["source.name"], backbone, data_dir, settings["source.corrupt"], record["seed"])
     source = SourceData(load_source_model(backbone), source_arrays)
     encoder = copy.deepcopy(source.model.encoder)
-    encoder.load_state_dict(read_weights(weights, "encoder"))
+    encoder.load_state_dict(read_weights(weights, "last.encoder") or read_weights(weights, "encoder"))
     last = len(store.curves(record).get("stage2", ())) or settings["trainer.epochs"]
     with tempfile.TemporaryDirectory() as folder:
         observer = Observer(AnalysisSettings(similarity=True), source, Path(folder), record["seed"], last)

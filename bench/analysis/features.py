@@ -61,20 +61,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def write_weights(path: Path, parts: Mapping[str, nn.Module]) -> None:
-    """Keep the state of some modules as one safetensors file, names prefixed by the part's; whole or not at all."""
-    from safetensors.torch import save
-
-    state = {
-        f"{part}.{k}": v.detach().cpu().clone()
-        for part, module in parts.items()
-        for k, v in module.state_dict().items()
-    }
-    write_atomically(path, save(state))
-
-
 def read_weights(path: Path, part: str) -> dict[str, torch.Tensor]:
-    """The state of one part of a file that `write_weights` made."""
+    """The state of one part of a file of weights, by the names that the part has for them."""
     from safetensors.torch import load_file
 
     return {k.removeprefix(f"{part}."): v for k, v in load_file(path).items() if k.startswith(f"{part}.")}

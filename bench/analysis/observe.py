@@ -11,12 +11,10 @@ from torch import nn
 
 from bench.analysis.features import (
     PRETRAINED,
-    WEIGHTS,
     FeatureFolder,
     choose_source,
     same_weights,
     write_arrays,
-    write_weights,
 )
 from bench.analysis.inputs import AnalysisError
 from bench.analysis.similarity import movement
@@ -45,7 +43,6 @@ class Observer:
     def __init__(self, wanted: AnalysisSettings, source: SourceData | None, folder: Path, seed: int, epochs: int):
         """`source` is None for a method with a model of its own; `seed` draws target samples; `epochs` are planned."""
         self.names = tuple(name for name in NAMES if getattr(wanted, name))
-        self._keep_weights = wanted.keep_weights
         self.wrote_arrays = False
         self._source, self._seed, self._planned = source, seed, epochs
         watches = source is not None and set(self.names) - {"discrepancy"}
@@ -70,11 +67,8 @@ class Observer:
         """Run the analyses asked for, write their arrays to `path` (.npz), return what the record says of each.
 
         `model` is h ∘ f ∘ e after its last epoch, whose number is `epoch` (None: the planned one; say it where a budget
-        ended the run early). An analysis that has no meaning for this cell says why under `skipped`. With
-        `analysis.keep_weights` the weights of e and f go beside `path`, as safetensors.
+        ended the run early). An analysis that has no meaning for this cell says why under `skipped`.
         """
-        if self._keep_weights and hasattr(model, "encoder"):
-            write_weights(path.with_suffix(WEIGHTS), {"embedder": model.embedder, "encoder": model.encoder})
         if self._source is None:
             return {name: {"skipped": NO_BODY} for name in self.names}
         if not self.names:

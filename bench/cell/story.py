@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench import faults, machine
+from bench.analysis.features import WEIGHTS
 from bench.analysis.observe import Observer
+from bench.cell import whole
 from bench.cell.batches import Loader
 from bench.cell.build import build
 from bench.cell.checkpoint import Checkpoints, Unfit
@@ -91,6 +95,9 @@ def _curves(run: Run) -> dict[str, Any]:
     last = _tested(context)
     run.progress({"stage": "analysis"})
     _analyse(context, observer)
+    if run.config.analysis.keep_weights:
+        reported = _chosen_weights(context) or context.model.state_dict()  # before the chosen ones take its place
+        whole.write(run.store.sidecar(run.cell.key(), WEIGHTS), context, reported)
     selected = _selected(context, last)
     run.draft.scored(last.scores, None if selected is None else selected.scores, state)
     _keep_predictions(run, last, selected)
@@ -148,14 +155,21 @@ def _analyse(context: CellContext, observer: Observer) -> None:
 
 def _selected(context: CellContext, last: Tested) -> Tested | None:
     """The epoch best on validation on the test split; None where the protocol, or the data, select none."""
-    trainer = context.trainer
-    state, best = trainer.state, trainer.best_weights
-    if context.run.cell.protocol != "strict" or state.best_epoch is None:
+    if context.run.cell.protocol != "strict" or context.trainer.state.best_epoch is None:
         return None
-    if best is None or state.best_epoch == len(state.curves["stage2"]):
+    best = _chosen_weights(context)
+    if best is None:
         return last
     context.model.load_state_dict(best)
     return _tested(context)
+
+
+def _chosen_weights(context: CellContext) -> Mapping[str, torch.Tensor] | None:
+    """The weights of the epoch that validation chose; None where the model as it is has them, or none is chosen."""
+    trainer = context.trainer
+    if context.run.cell.protocol != "strict" or trainer.state.best_epoch == len(trainer.state.curves["stage2"]):
+        return None
+    return trainer.best_weights
 
 
 def _keep_predictions(run: Run, last: Tested, selected: Tested | None) -> None:

@@ -25,6 +25,7 @@ VERBS = {
     "check": "run the conformance tests on one task or method",
     "data": "data files: status, fetch, verify, generate; import makes a task of your own arrays",
     "analyse": "probe, t-SNE, discrepancy or similarity of finished cells",
+    "evaluate": "score a whole model that a cell kept",
     "rescore": "compute scores again from the predictions that cells kept",
     "verify": "say of each record whether it is complete, rescored, reproduced",
     "export": "all records as one table: csv, json or parquet",
