@@ -87,7 +87,7 @@ class Cost:
             )
         more = f"; {self.unknown} more cells are unknown" if self.unknown else ""
         if self.reckoned:
-            counts = "from counted operations and kernels and an assumed speed, never measured on a GPU"
+            counts = "from counted operations and kernels, at the speed of single steps measured on that card"
             if self.measured + self.related == 0:
                 return f"{about}, estimated {counts}{more}"
             more += f"; {self.reckoned} more estimated {counts}"
@@ -148,7 +148,7 @@ def with_reckoned(known: Cost, cells: Sequence[plan.Cell]) -> Cost:
         known,
         unknown=known.unknown - len(missing),
         seconds=known.seconds + sum(more.values()),
-        device=known.device if known.by_cell else reckoned.H100.name,
+        device=known.device if known.by_cell else reckoned.H200.name,
         host_only=False,
         by_cell={**known.by_cell, **more},
         reckoned=len(missing),

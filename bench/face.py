@@ -189,26 +189,36 @@ def leaderboard(path: Folder | None = None, suite: Names | None = None) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def write_report(
-    out: Folder = "reports/latest",
-    *,
-    results_dir: Folder | None = None,
-    suite: Names | None = None,
-    study: str | None = None,
-    size: str | None = None,
-    against: Folder | None = None,
-    html: bool = True,
-) -> list[Path]:
-    """Write the page of a results folder, or of a study, as `python -m bench report` does; returns the files to open.
+class PageOptions(TypedDict, total=False):
+    """What a page may be of: the options of `python -m bench report`."""
 
-    `against`: a results folder, an archive of one, or `"reference"`: the page says first where the methods here land there.
+    results_dir: Folder
+    suite: Names
+    study: str
+    size: str
+    compare: Sequence[Folder]
+    """Two stores."""
+    against: Folder
+    """A results folder, an archive of one, or `"reference"`: the page says first where the methods here land there."""
+
+
+def write_report(out: Folder = "reports/latest", *, html: bool = True, **options: Unpack[PageOptions]) -> list[Path]:
+    """Write the page of a results folder, of a study or of a comparison, as `python -m bench report` does.
+
+    Returns the files to open. `options` are those of the command, see `PageOptions`: results_dir, suite, study, size,
+    compare, against.
     """
     from bench.report.asked import Asked, page_of
     from bench.report.document.write import write
 
-    suites = None if suite is None else _listed(suite)
-    here, there = (None if given is None else _folder(given) for given in (results_dir, against))
-    page, problems = page_of(Asked(here, suites, study, size, against=there))
+    for name in options:
+        if name not in PageOptions.__annotations__:
+            raise unknown("option of write_report", name, PageOptions.__annotations__)
+    asked: dict[str, Any] = dict(options)
+    asked |= {name: _folder(asked[name]) for name in ("results_dir", "against") if asked.get(name) is not None}
+    asked |= {"suite": _listed(asked["suite"])} if asked.get("suite") is not None else {}
+    asked |= {"compare": [_folder(store) for store in asked["compare"]]} if asked.get("compare") else {}
+    page, problems = page_of(Asked(**asked))
     _warn(problems)
     return write(page, _folder(out), html=html)
 

@@ -18,29 +18,34 @@ from bench.plan import Cell
 from bench.settings import TrainerSettings
 
 FILE = Path(__file__).parent / "counted.csv"
+REPAYING_STEPS = 2_000
+"""Steps of stage 2 from which `trainer.compile=auto` compiles on a GPU. Measured on an H200: a program takes some 40 s to make,
+there are two (full batches and the last), and a step then takes 38 to 75 ms less (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What is assumed of code on a GPU. A stage takes its arithmetic or its launches, whichever is longer."""
+    """Speeds of code on a GPU. A stage takes its arithmetic or its kernels, whichever is longer."""
 
     name: str
     rate: float
     """Operations of matrix products per second."""
     launch: float
-    """Seconds from one kernel to the next, however small they are."""
+    """Seconds from one kernel to the next where Python starts each: stage 1, evaluations, and stage 2 that is not compiled."""
+    replay: float
+    """The same where a graph replays them: stage 2 that is compiled."""
 
-    def seconds(self, operations: float, launches: float) -> float:
+    def seconds(self, operations: float, launches: float, compiled: bool = False) -> float:
         """Of so much work."""
-        return max(operations / self.rate, launches * self.launch)
+        return max(operations / self.rate, launches * (self.replay if compiled else self.launch))
 
 
-H100 = Device("an H100", 360e12, 5e-6)
-"""Both assumed: 36 % of the 989 TFLOP/s in bf16 of NVIDIA's data sheet (SXM, dense), and kernels one by one, without graphs,
-at 5 µs of the host's time each."""
+H200 = Device("an H200", 160e12, 35e-6, 5e-6)
+"""Measured by benchmarks/bench_published_steps.py (docs/performance.md): eager steps take 27 to 38 µs a counted kernel behind
+Swin-B and 36 to 48 behind RoBERTa, compiled ones 3 to 5, and the one that arithmetic bounds reaches 161 TFLOP/s."""
 
-CAUTIOUS = Device("a data-centre GPU", 30e12, 9.5e-6)
-"""For time limits, assumed too: an older card and a slower host."""
+CAUTIOUS = Device("a data-centre GPU", 30e12, 70e-6, 10e-6)
+"""For time limits: an older card and a slower host, about half of those speeds. Assumed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def table() -> Mapping[tuple[str, str, str], Row]:
     return {(row.task, row.method, row.backbone): row for row in rows}
 
 
-def seconds(cell: Cell, device: Device = H100) -> float:
+def seconds(cell: Cell, device: Device = H200) -> float:
     """Both stages and the evaluations of a published cell, by its settings.
 
     Settings that differ from the published ones change stage 1 as the method's `stage1_cost` says. A method that was not
@@ -98,9 +103,11 @@ def seconds(cell: Cell, device: Device = H100) -> float:
     sample = step.step_flop / step.batch
     seen = registry.tasks()[cell.task].splits.get("val", 0) / 3  # forward alone is a third of a step
     passes = math.ceil(trainer.epochs / trainer.eval_every)
+    planned = trainer.epochs * micros / trainer.accumulation
+    compiled = trainer.compile == "on" or (trainer.compile == "auto" and planned >= REPAYING_STEPS)
     return (
         device.seconds(*stage1)
-        + trainer.epochs * device.seconds(sample * samples, step.step_launches * micros)
+        + trainer.epochs * device.seconds(sample * samples, step.step_launches * micros, compiled)
         + passes * device.seconds(sample * seen, step.step_launches * seen / trainer.eval_batch_size)
     )
 

@@ -84,7 +84,7 @@ def main() -> int:
             counted = reckoned.table()[name, "vanilla", backbone]
             for compile in (False, True) if name in args.compile else (False,):
                 measured = step_seconds(cell, device, compile)
-                said = reckoned.H100.seconds(counted.step_flop, counted.step_launches)
+                said = reckoned.H200.seconds(counted.step_flop, counted.step_launches, compile)
                 rows.append({
                     "task": name, "backbone": backbone, "batch": counted.batch, "compiled": compile, "ms": 1e3 * measured,
                     "reckoned_ms": 1e3 * said, "us_per_kernel": 1e6 * measured / counted.step_launches,

@@ -1,6 +1,6 @@
-"""What every published cell takes on an H100: a calculation, not a measurement. `python benchmarks/calculate_cost.py`
+"""What every published cell takes on an H200: a calculation from measured steps. `python benchmarks/calculate_cost.py`
 
-Work is counted (bench/counted.csv, by benchmarks/count_work.py); the card's two speeds are assumed and are arguments. A
+Work is counted (bench/counted.csv, by benchmarks/count_work.py); the card's speeds were measured on single steps and are arguments. A
 stage takes its arithmetic or the launches of its kernels, whichever is longer; forward passes on validation are counted as
 a third of a step. Data, scores and analyses are left out. Prints markdown.
 """
@@ -49,13 +49,16 @@ def meta_step(task: str, backbone: str) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=reckoned.H100.rate, help="operations per second")
-    parser.add_argument("--launch", type=float, default=reckoned.H100.launch, help="seconds from kernel to kernel")
+    parser.add_argument("--rate", type=float, default=reckoned.H200.rate, help="operations per second")
+    parser.add_argument("--launch", type=float, default=reckoned.H200.launch, help="seconds from kernel to kernel")
+    parser.add_argument("--replay", type=float, default=reckoned.H200.replay, help="the same in a compiled stage 2")
     args = parser.parse_args()
-    device = replace(reckoned.H100, rate=args.rate, launch=args.launch)
+    device = replace(reckoned.H200, rate=args.rate, launch=args.launch, replay=args.replay)
     tasks = dict.fromkeys(t for suite in ("nas_bench_360", "pdebench") for t in registry.suites()[suite])
     methods = ordered(registry.methods().items, METHOD_ORDER)
-    print(f"Hours per cell of {device.name}, at {device.rate:.3g} operations/s and {device.launch:.2g} s a kernel\n")
+    print(
+        f"Hours per cell of {device.name}, at {device.rate:.3g} operations/s and {device.launch:.2g} s a kernel, {device.replay:.2g} s in a compiled stage 2\n"
+    )
     print(line(["task", "GFLOP, kernels a step", "meta step", *(f"`{m}`" for m in methods)]))
     print(line(["---"] * (len(methods) + 3)))
     totals, arithmetic = dict.fromkeys(methods, 0.0), dict.fromkeys(methods, 0.0)
@@ -67,7 +70,7 @@ def main() -> None:
             cell, fits = Cell(name, method, task.backbone), task.kind in registry.methods()[method].kinds
             seconds = reckoned.seconds(cell, device) if fits else 0.0
             totals[method] += seconds
-            arithmetic[method] += reckoned.seconds(cell, replace(device, launch=0.0)) if fits else 0.0
+            arithmetic[method] += reckoned.seconds(cell, replace(device, launch=0.0, replay=0.0)) if fits else 0.0
             shown.append(hours(seconds) if fits else "–")
         step = f"{row.step_flop / 1e9:,.0f}, {row.step_launches:,.0f}"
         print(line([f"`{name}`", step, meta_step(name, task.backbone), *shown]))

@@ -12,8 +12,8 @@ from bench.plan import Cell, Selection
 from benchmarks import bench_gpu, count_work
 from tests.test_cost import learn, store  # noqa: F401
 
-SLOW = reckoned.Device("of arithmetic alone", 1e12, 0.0)
-LAUNCHES = reckoned.Device("of launches alone", 1e30, 1e-5)
+SLOW = reckoned.Device("of arithmetic alone", 1e12, 0.0, 0.0)
+LAUNCHES = reckoned.Device("of launches alone", 1e30, 1e-5, 1e-5)
 
 
 @pytest.mark.slow
@@ -59,6 +59,16 @@ def test_a_larger_batch_saves_launches_and_no_arithmetic():
     assert reckoned.seconds(large, LAUNCHES) < reckoned.seconds(small, LAUNCHES) / 10
 
 
+def test_a_compiled_stage_2_replays_its_kernels_and_stage_1_does_not():
+    device = reckoned.Device("of launches alone", 1e30, 1e-4, 1e-6)
+    eager, compiled = (
+        reckoned.seconds(Cell("ecg", "mona", "roberta_base", overrides=(("trainer.compile", word),)), device)
+        for word in ("off", "on")
+    )
+    stage1 = device.seconds(0.0, reckoned.table()["ecg", "mona", "roberta_base"].stage1_launches)
+    assert stage1 < compiled < eager
+
+
 def test_what_was_not_counted_goes_by_the_methods_own_word_and_the_dearest_task(monkeypatch):
     pare, vanilla = (Cell("ecg", method, "roberta_base") for method in ("pare", "vanilla"))
     counted = reckoned.seconds(pare, SLOW)
@@ -71,11 +81,11 @@ def test_what_was_not_counted_goes_by_the_methods_own_word_and_the_dearest_task(
     assert reckoned.seconds(vanilla, SLOW) >= plain
 
 
-def test_a_plan_of_published_cells_says_that_its_estimate_was_never_measured(tmp_path, capsys):
+def test_a_plan_of_published_cells_says_that_its_estimate_is_from_counts(tmp_path, capsys):
     arguments = ["--tasks", "ecg", "--profile", "published", "--backbones", "minilm", "--data-dir", str(tmp_path)]
     assert main(["plan", *arguments, "--results-dir", str(tmp_path / "results")]) == 0
     text = capsys.readouterr().out
-    assert "of an H100" in text and "never measured on a GPU" in text and "unknown" not in text
+    assert "of an H200" in text and "from counted operations and kernels" in text and "unknown" not in text
 
 
 def test_counts_fill_what_records_of_a_gpu_leave_and_nothing_beside_those_of_a_cpu(store, tmp_path):  # noqa: F811

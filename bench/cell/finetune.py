@@ -13,12 +13,9 @@ from bench.cell.context import CellContext
 from bench.cell.phase import Phase, warmup_decay
 from bench.cell.scoring import better, evaluate
 from bench.models.target import compiled
+from bench.reckoned import REPAYING_STEPS
 from bench.settings import TrainerSettings
 from methods.contract import TorchBatch
-
-REPAYING_STEPS = 15_000
-"""Steps of stage 2 from which `trainer.compile=auto` compiles on a GPU. A calculation, not a measurement: two programs of a
-minute each, and 8 of the 10.5 ms saved that the launches of a small step take (docs/performance.md)."""
 
 
 def finetune(context: CellContext, observer: Observer) -> None:

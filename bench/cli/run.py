@@ -111,8 +111,8 @@ def _conclude(
     """
     if not ran:
         say("nothing to do")
-    failed = [r for r in outcome.failed if r.record is None or not is_trial(r.record)]
-    unfinished = [r for r in outcome.unfinished if r.record is None or not is_trial(r.record)]
+    failed = [r for r in outcome.failed if r.record is None or not is_trial(r.cell)]
+    unfinished = [r for r in outcome.unfinished if r.record is None or not is_trial(r.cell)]
     left_before = [p.cell.id for p in found.failed if p.cell not in set(ran)]
     store = Store(args.results_dir)
     kept = [record for item in found.planned if (record := store.get(item.cell.key())) is not None]

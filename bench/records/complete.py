@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.records import predictions
 from bench.records.store import Store
+from tasks.files.arrays import read_arrays
+
+READERS: dict[str, Callable[[Store, dict[str, Any], Path], Any]] = {
+    "curves": lambda store, record, path: store.curves(record),
+    "arrays": lambda store, record, path: read_arrays(path),
+    "predictions": lambda store, record, path: predictions.read(path),
+}
+"""Kind of file -> what reads it whole."""
 
 
 def damaged_sidecars(store: Store, records: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Path, str]]:
@@ -20,8 +29,8 @@ def damaged_sidecars(store: Store, records: Iterable[dict[str, Any]]) -> Iterato
                 yield record, path, "its record names it outside of the store"
             elif not path.is_file():
                 yield record, path, "its record names it, and it is not there"
-            elif kind == "curves":
+            elif kind in READERS:
                 try:
-                    store.curves(record)
+                    READERS[kind](store, record, path)
                 except (ValueError, OSError) as error:
                     yield record, path, str(error)
