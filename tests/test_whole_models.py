@@ -77,6 +77,16 @@ def test_the_command_prints_the_scores_and_refuses_other_kinds_of_tasks(places, 
     assert "it cannot be scored there" in capsys.readouterr().err
 
 
+def test_a_model_scored_on_another_task_is_said_to_be_of_its_own(places, capsys):
+    _, path = kept(places, **{"trainer.epochs": "1"})
+    command = ["evaluate", str(path), "--task", "shallow_water", "--data-dir", str(places.data_dir)]
+    assert main(command) == 0
+    assert "trained on darcy_pdebench, only scored on shallow_water" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["task"], said["trained_on"]) == ("shallow_water", "darcy_pdebench") and said["metrics"]
+
+
 def test_a_closed_form_has_no_weights_to_keep(places, capsys):
     _, path = kept(places, "darcy_pdebench", "ridge")
     assert not path.exists() and "a closed form has no weights" in capsys.readouterr().err
@@ -105,6 +115,9 @@ def damaged(path, state=None, **changes):
         (lambda p: damaged(p, dict([*load_file(p).items()][1:])), "has shape none"),
         (lambda p: damaged(p, load_file(p) | {"encoder.more": torch.zeros(2)}), "encoder.more has shape"),
         (lambda p: p.unlink(), "cannot be read"),
+        (lambda p: damaged(p, {k: v for k, v in load_file(p).items() if k != "output.shift"}), "in other units"),
+        (lambda p: damaged(p, {k: v for k, v in load_file(p).items() if not k.startswith("in")}), "in other units"),
+        (lambda p: p.write_bytes(p.read_bytes().replace(b'"F32"', b'"Q32"', 1)), "cannot be read"),
     ],
 )  # fmt: skip
 def test_what_is_no_whole_model_is_refused_with_the_reason(places, damage, message):

@@ -66,6 +66,8 @@ class About(TypedDict):
     epoch: Count | None
     input_shape: list[Count]
     output_shape: list[Count]
+    scales: list[Name]
+    """Those of `SCALES` that the file has."""
 
 
 def write(path: Path, context: CellContext, reported: Mapping[str, torch.Tensor]) -> None:
@@ -89,6 +91,7 @@ def write(path: Path, context: CellContext, reported: Mapping[str, torch.Tensor]
         "epoch": context.trainer.state.best_epoch,
         "input_shape": list(data.input_shape),
         "output_shape": list(data.output_shape),
+        "scales": [name for name, _ in pairs],
     }
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
     write_atomically(path, save(plain, {"format": FORMAT, "about": json.dumps(about)}))
@@ -142,12 +145,17 @@ class Kept(nn.Module):
 
 def load_model(path: Path) -> Kept:
     """The model of a file, in evaluation mode on the CPU. UsageError for files that are none, or whose weights do not fit."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     about = read_about(path)
     model = _built(about)
-    state = load_file(path)
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
     scales = {name: state.pop(name) for name in SCALES if name in state}
+    _refuse_other_scales(path, about, scales)
     state = {name: tensor for name, tensor in state.items() if not name.startswith(LAST)}
     model = _fitted(model, about, state)
     _refuse_misfit(path, model, state)
@@ -217,6 +225,20 @@ def _fitted(model: nn.Module, about: About, state: Mapping[str, torch.Tensor]) -
         method = plan.resolve(plan.cell_of(dict(about))).method
         method.prepare(SimpleNamespace(model=model))
     return model
+
+
+def _refuse_other_scales(path: Path, about: About, scales: Mapping[str, torch.Tensor]) -> None:
+    """UsageError unless the scales are those that the metadata name, in pairs of one shape, and finite numbers."""
+    pairs = [[scales.get(name) for name in SCALES[k : k + 2]] for k in (0, 2)]
+    whole = all(
+        a is not None and b is not None and a.shape == b.shape for a, b in pairs if a is not None or b is not None
+    )
+    finite = all(bool(torch.isfinite(scale).all()) for scale in scales.values())
+    if sorted(scales) != sorted(about["scales"]) or not whole or not finite:
+        raise UsageError(
+            f"{path} has the scales {', '.join(sorted(scales)) or 'none'}, its metadata name "
+            f"{', '.join(sorted(about['scales'])) or 'none'}, in pairs of one shape: edited, its outputs would be in other units"
+        )
 
 
 def _refuse_misfit(path: Path, model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -23,12 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every metric of the model on the test split."""
     task = None if args.task is None else registry.tasks().select([args.task])[0]
-    from bench.cell.whole import evaluate
+    from bench.cell.whole import evaluate, read_about
 
+    trained_on = read_about(args.weights)["task"]
     cell, scores = evaluate(args.weights, task, args.data_dir)
     if args.json:
-        print(json.dumps({**cell.key(), "metrics": scores}))
+        print(json.dumps({**cell.key(), "trained_on": trained_on, "metrics": scores}))
         return Exit.OK
     say(f"{cell}: {cell.origin} data, protocol {cell.protocol}")
+    if cell.task != trained_on:
+        say(f"trained on {trained_on}, only scored on {cell.task}, with the normalisation of {cell.task}")
     print(table([{"metric": name, **metric} for name, metric in scores.items()]))
     return Exit.OK
