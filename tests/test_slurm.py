@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +18,7 @@ from bench.launch import claim, status, waiting
 from bench.launch.cancel import cancel
 from bench.launch.options import LaunchOptions
 from bench.launch.slurm import array, manifest, queue
-from bench.launch.work import Job, works
+from bench.launch.work import works
 from bench.records.store import Store
 from bench.search.space import is_trial
 from tests.cell_helpers import job_in, killed_after, one
@@ -35,6 +32,7 @@ from tests.slurm_one_node.jobs import (
     start_again,
     step_of,
     submit,
+    submit_quietly,
     wait_for,
     wait_for_records,
 )  # fmt: skip
@@ -45,15 +43,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 @pytest.fixture(scope="session")
 def one_node() -> Iterator[Path]:
     """The configuration file of a running Slurm."""
-    reason = cluster.why_not()
-    if reason and not os.environ.get("BENCH_REQUIRE_SLURM"):
-        pytest.skip(reason)
-    assert reason is None, f"{reason}, and BENCH_REQUIRE_SLURM is set"
-    root = Path(tempfile.mkdtemp(prefix="bench-slurm-"))
-    try:
-        yield cluster.up(root)
-    finally:
-        cluster.down(root)
+    with cluster.running(required="BENCH_REQUIRE_SLURM") as configuration:
+        yield configuration
 
 
 @pytest.fixture(autouse=True)
@@ -267,12 +258,6 @@ def test_what_sbatch_refuses_is_one_clear_error_and_leaves_nothing_loose(tmp_pat
     assert claim.newest(job.store.work(row.cell.id)) == (0, b"")
     submit(job, make_cell(0))
     assert wait_for_records(job, make_cell(0))[0]["status"] == "done"
-
-
-def submit_quietly(job: Job, cells) -> None:
-    """What `bench run` would submit, in a process that talks to nobody."""
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        submit(job, *(work.cell for work in works(cells, job.store) if work.before is None))
 
 
 def test_ten_kills_of_a_submitter_lose_nothing(tmp_path):

@@ -14,7 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,6 +30,22 @@ def why_not() -> str | None:
     if lacking:
         return f"not installed: {', '.join(lacking)} (Debian packages slurm-wlm and munge)"
     return None if os.geteuid() == 0 else "starting a Slurm needs root"
+
+
+@contextlib.contextmanager
+def running(required: str) -> Iterator[Path]:
+    """The configuration file of a Slurm that runs meanwhile; skips where there can be none and `required` is not set."""
+    import pytest
+
+    reason = why_not()
+    if reason and not os.environ.get(required):
+        pytest.skip(reason)
+    assert reason is None, f"{reason}, and {required} is set"
+    root = Path(tempfile.mkdtemp(prefix="bench-slurm-"))
+    try:
+        yield up(root)
+    finally:
+        down(root)
 
 
 def up(root: Path) -> Path:

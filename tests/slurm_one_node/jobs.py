@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +35,12 @@ def submit(job: Job, *cells, options: Mapping[str, Any] = UNPACKED, **others):
     launch, known = LaunchOptions(quiet=True, slurm=options, **others), len(manifest.load_all(job.store))
     taken = slurm.submit(works(cells, job.store), job, launch)
     return SimpleNamespace(taken=taken, manifest=next(iter(manifest.load_all(job.store)[known:]), None))
+
+
+def submit_quietly(job: Job, cells) -> None:
+    """What `bench run` would submit, in a process that talks to nobody."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        submit(job, *(work.cell for work in works(cells, job.store) if work.before is None))
 
 
 def records(job: Job, *cells):
