@@ -215,7 +215,7 @@ def test_a_compiled_step_has_the_loss_and_gradient_of_the_eager_one_for_every_ba
 
 @pytest.mark.parametrize(
     "wanted, device, epochs, budget, expected",
-    [("auto", GPU, 60, None, True), ("auto", GPU, 10, None, False), ("auto", CPU, 60, None, False),
+    [("auto", GPU, 60, None, True), ("auto", GPU, 6, None, False), ("auto", GPU, 7, None, True), ("auto", CPU, 60, None, False),
      ("auto", GPU, 60, 500, False), ("on", CPU, 1, None, True), ("off", GPU, 60, None, False)],
 )  # fmt: skip
 def test_auto_compiles_on_a_gpu_where_the_planned_steps_repay_it(wanted, device, epochs, budget, expected):
