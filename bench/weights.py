@@ -1,4 +1,4 @@
-"""A weight file, looked at before work starts: its header alone, without torch."""
+"""A weight file: looked at before work starts, its header alone, without torch; and read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 POINTER = "a Git LFS pointer: a few lines that name the file, not the file"
 LONGEST_HEADER = 100 << 20
@@ -25,6 +28,17 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
 def metadata(path: Path) -> dict[str, str]:
     """The free text in the header of a safetensors file, by name; ValueError for anything else."""
     return _header(path)[1]
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, on the CPU; ValueError, with what it is instead, for anything else."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"no whole safetensors file: {error}") from None
 
 
 def _header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

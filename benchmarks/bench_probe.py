@@ -18,8 +18,8 @@ from bench.analysis.features import choose_source
 from bench.analysis.probe import TOLERANCE, fit_linear
 from bench.backbones import BACKBONES
 from bench.models.source import load_source_model
-from bench.sources import SOURCES, load_source
 from bench.sources.data import SourceData
+from bench.sources.load import SOURCES, load_source
 
 CASES = [("swin_micro", "digits"), ("swin_micro", "fashion_mnist"), ("minilm", "topics")]
 

@@ -11,14 +11,15 @@ from safetensors.torch import save_file
 
 from bench.analysis import again
 from bench.analysis import features as kept_features
-from bench.analysis.features import read_weights, write_arrays
+from bench.analysis.features import read_weights
 from bench.backbones import BACKBONES
 from bench.cli import analyse as verb
 from bench.errors import Exit, UsageError
 from bench.models.source import load_source_model
+from bench.records.arrays import write_arrays
 from bench.records.store import Store
-from bench.sources import load_source
 from bench.sources.data import SourceData
+from bench.sources.load import load_source
 from tasks.files.arrays import read_arrays
 from tests.record_factory import make_record
 
@@ -147,6 +148,15 @@ def test_kept_weights_give_the_source_analyses(store, tmp_path, monkeypatch):
     assert found["similarity"]["movement"]["all"] == pytest.approx(0.1, rel=1e-4)
     kept = read_arrays(store.sidecar(cell, ".npz"))
     assert np.array_equal(kept["features_epoch_3"], source.encoded(model.encoder, kept["source_rows"]).half().numpy())
+
+
+def test_damaged_weights_are_named_and_end_nothing(store, capsys):
+    cell = record()
+    store.folder.mkdir()
+    store.write(cell)
+    store.sidecar(cell, ".safetensors").write_bytes(b"no weights")
+    assert command(store, "--probe") == Exit.SOME_FAILED
+    assert "not possible" in (said := capsys.readouterr().out) and "no whole safetensors file" in said
 
 
 def test_weights_survive_the_round_trip(tmp_path):

@@ -10,12 +10,13 @@ from torch import nn
 
 from bench.analysis import features as kept_features
 from bench.analysis.discrepancy import discrepancy
-from bench.analysis.features import TEST, TRAIN, FeatureFolder, choose_source, read_arrays, same_weights, write_arrays
+from bench.analysis.features import TEST, TRAIN, FeatureFolder, choose_source, read_arrays, same_weights
 from bench.analysis.inputs import NotKept
 from bench.analysis.observe import LONG, Observer, decided
 from bench.analysis.probe import fit_linear, probe
 from bench.analysis.summary import summarise
 from bench.analysis.target import choose_samples, view_target
+from bench.records.arrays import write_arrays
 from bench.settings import AnalysisSettings
 from tasks.contract import ArraySplit, Data
 

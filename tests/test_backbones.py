@@ -12,8 +12,9 @@ from bench.backbones import BACKBONES, STANDIN
 from bench.errors import SetupError
 from bench.models import source as loading
 from bench.models.source import SourceModel, load_source_model
-from bench.sources import fashion_mnist, load_source
+from bench.sources import fashion_mnist
 from bench.sources.data import SourceData
+from bench.sources.load import load_source
 from tasks.contract import Task
 from tests.tiny_models import needs_fashion, needs_minilm
 

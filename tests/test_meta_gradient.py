@@ -20,8 +20,8 @@ from bench.backbones import BACKBONES
 from bench.models.source import load_source_model
 from bench.models.target import build_target
 from bench.settings import ModelSettings, resolve
-from bench.sources import load_source
 from bench.sources.data import SourceData
+from bench.sources.load import load_source
 from methods import meta_gradient as meta
 from methods.embedder_warmup import EmbedderWarmup
 from methods.meta_gradient import BiLevel, meta_gradient

@@ -80,7 +80,7 @@ def test_flatten_and_resolve_are_inverse(lr, epochs, track):
 def test_every_default_is_allowed_and_every_source_can_be_named():
     from typing import get_args, get_type_hints
 
-    from bench.sources import SOURCES
+    from bench.sources.load import SOURCES
 
     settings.resolve(Sample, settings.flatten(settings.resolve(Sample)))
     assert set(get_args(get_type_hints(settings.SourceSettings)["name"])) == {"auto", *SOURCES}

@@ -13,11 +13,11 @@ from bench.errors import SetupError
 from bench.plan import Cell, Places, Selection
 from bench.records.record import check
 from bench.selection import Wanted, todo
-from bench.sources import conll2003, load_source
+from bench.sources import conll2003
 from bench.sources.conll2003 import sentences, thinned
 from bench.sources.data import SourceData
 from bench.sources.invented_news import news
-from bench.sources.load import standin_serves
+from bench.sources.load import load_source, standin_serves
 from tasks.contract import DataError
 from tests.cell_helpers import one
 from tests.record_factory import make_record

@@ -14,7 +14,7 @@ import torch
 from bench.backbones import BACKBONES
 from bench.errors import SetupError
 from bench.models.source import SourceModel, load_source_model
-from bench.sources import SourceArrays
+from bench.sources.arrays import SourceArrays
 from bench.sources.data import SourceData
 from methods.contract import Source
 from tasks import source

@@ -11,8 +11,9 @@ import pytest
 
 from bench.backbones import BACKBONES
 from bench.errors import SetupError, UsageError
-from bench.sources import SOURCES, SourceArrays, fashion_mnist, load_source
-from bench.sources.load import checked
+from bench.sources import fashion_mnist
+from bench.sources.arrays import SourceArrays
+from bench.sources.load import SOURCES, checked, load_source
 from bench.sources.topics import largest_topics, windows
 from tasks.contract import DataError
 from tests.tiny_models import NOWHERE, TEXT, VISION, digits, needs_fashion, needs_minilm, topics

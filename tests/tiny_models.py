@@ -11,7 +11,9 @@ from bench.backbones import BACKBONES
 from bench.models.source import SourceModel, load_source_model
 from bench.models.target import TargetModel, build_target
 from bench.settings import ModelSettings
-from bench.sources import SourceArrays, fashion_mnist, load_source
+from bench.sources import fashion_mnist
+from bench.sources.arrays import SourceArrays
+from bench.sources.load import load_source
 
 SMALL = ("swin_micro", "minilm")
 VISION, TEXT = (BACKBONES[name] for name in SMALL)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.features import WEIGHTS, read_weights, write_arrays
+from bench.analysis.features import WEIGHTS, read_weights
 from bench.analysis.inputs import NotKept
 from bench.analysis.similarity import movement
 from bench.analysis.summary import summarise
+from bench.records.arrays import write_arrays
 from bench.records.record import Record
 from bench.records.store import Store
 from tasks.files.arrays import read_arrays
@@ -76,14 +77,17 @@ def _from_weights(
     from bench.backbones import BACKBONES
     from bench.models.source import load_source_model
     from bench.settings import AnalysisSettings
-    from bench.sources import load_source
     from bench.sources.data import SourceData
+    from bench.sources.load import load_source
 
     backbone, settings = BACKBONES[record["backbone"]], record["settings"]
     source_arrays = load_source(settings["source.name"], backbone, data_dir, settings["source.corrupt"], record["seed"])
     source = SourceData(load_source_model(backbone), source_arrays)
     encoder = copy.deepcopy(source.model.encoder)
-    encoder.load_state_dict(read_weights(weights, "last.encoder") or read_weights(weights, "encoder"))
+    try:
+        encoder.load_state_dict(read_weights(weights, "last.encoder") or read_weights(weights, "encoder"))
+    except ValueError as error:
+        raise NotKept(f"{weights.name}: {error}") from None
     last = len(store.curves(record).get("stage2", ())) or settings["trainer.epochs"]
     with tempfile.TemporaryDirectory() as folder:
         observer = Observer(AnalysisSettings(similarity=True), source, Path(folder), record["seed"], last)

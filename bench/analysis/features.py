@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench import weights
+from bench.records.arrays import write_arrays
 from tasks.files.arrays import read_arrays
-from tasks.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -54,18 +53,9 @@ def pack(features: np.ndarray) -> np.ndarray:
     return features.astype(np.float16) if fits else features
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a compressed `.npz` so that the old file or the whole new one is there; no pickled objects."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
-
-
 def read_weights(path: Path, part: str) -> dict[str, torch.Tensor]:
-    """The state of one part of a file of weights, by the names that the part has for them."""
-    from safetensors.torch import load_file
-
-    return {k.removeprefix(f"{part}."): v for k, v in load_file(path).items() if k.startswith(f"{part}.")}
+    """The state of one part of a file of weights, by the names that the part has for them; ValueError for no such file."""
+    return {k.removeprefix(f"{part}."): v for k, v in weights.read(path).items() if k.startswith(f"{part}.")}
 
 
 class FeatureFolder:

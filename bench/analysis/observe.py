@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from bench.analysis.features import (
-    PRETRAINED,
-    FeatureFolder,
-    choose_source,
-    same_weights,
-    write_arrays,
-)
+from bench.analysis.features import PRETRAINED, FeatureFolder, choose_source, same_weights
 from bench.analysis.inputs import AnalysisError
 from bench.analysis.similarity import movement
 from bench.analysis.summary import NAMES, summarise
 from bench.analysis.target import view_target
+from bench.records.arrays import write_arrays
 from bench.settings import AnalysisSettings
 from bench.sources.data import SourceData
 from tasks.contract import Data

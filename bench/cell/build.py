@@ -13,8 +13,8 @@ from bench.cell.run import Run
 from bench.models.source import SourceModel, load_source_model
 from bench.models.target import build_target, randomise, set_recompute
 from bench.settings import AnalysisSettings
-from bench.sources import load_source
 from bench.sources.data import SourceData
+from bench.sources.load import load_source
 from tasks.contract import Data
 
 

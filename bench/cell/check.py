@@ -23,7 +23,6 @@ from bench.analysis.observe import Observer
 from bench.backbones import BACKBONES
 from bench.cell.data import load_data
 from bench.cell.determinism import determinism
-from bench.cell.draft import Draft
 from bench.cell.finetune import finetune
 from bench.cell.phase import Phase
 from bench.cell.run import Run
@@ -126,7 +125,7 @@ def _stated(task: Task) -> None:
 
 
 def _data(task: Task, places: Places, protocol: str = "strict", *changed: tuple[str, Any]) -> Data:
-    return load_data(_run(_cell(task.name, "vanilla", places, *changed, protocol=protocol), places))
+    return load_data(Run.reading(_cell(task.name, "vanilla", places, *changed, protocol=protocol), places))
 
 
 def _grows(task: Task, places: Places) -> None:
@@ -237,11 +236,6 @@ def _cell(task: str, method: str, places: Places, *changed: tuple[str, Any], pro
     return plan.cells(replace(selection, allow_random_weights=True), places.data_dir)[0]
 
 
-def _run(cell: Cell, places: Places) -> Run:
-    """A run that leaves no record."""
-    return Run.of(cell, places, {}, Draft(cell, places.results_dir / "draft", {}), lambda word: None)
-
-
 def _runs(task: str, method: str, places: Places) -> None:
     record = run_cell(_cell(task, method, places), places, {})
     _require(record["status"] == "done", f"{record['status']}: {(record['error'] or {}).get('message')}")
@@ -251,7 +245,7 @@ def _runs(task: str, method: str, places: Places) -> None:
 def _moves(method: str, places: Places) -> None:
     cell = _cell("advection", method, places)
     with determinism(cell.seed, {}):
-        context = lend(_run(cell, places))
+        context = lend(Run.reading(cell, places))
         fit = context.trainer.fit
 
         def watched(phase: Phase) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from bench import machine, plan
 from bench.cell import story
 from bench.cell.data import load_data
-from bench.cell.draft import Draft
 from bench.cell.run import Run
 from bench.cell.scoring import Scores, Targets, score_arrays, targets
 from bench.errors import BenchError
@@ -115,9 +114,8 @@ def _kept(store: Store, record: Record) -> predictions.Predictions:
 
 def _targets(record: Record, store: Store, data_dir: Path) -> Targets:
     """Targets and side arrays of a record's test split, as a cell reads them."""
-    cell, runtime = plan.cell_of(record), {"trainer.device": "cpu"}
-    draft = Draft(cell, store.work(cell.id), runtime)
-    return targets(load_data(Run.of(cell, Places(data_dir, store.folder), runtime, draft, lambda word: None)))
+    places = Places(data_dir, store.folder)
+    return targets(load_data(Run.reading(plan.cell_of(record), places, {"trainer.device": "cpu"})))
 
 
 def _compared(

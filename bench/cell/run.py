@@ -40,6 +40,12 @@ class Run:
         machine.choose_precision(config.trainer.precision, device)  # what cannot be is said before anything is read
         return cls(cell, config, places, draft, device, progress)
 
+    @classmethod
+    def reading(cls, cell: Cell, places: Places, runtime: Mapping[str, Any] | None = None) -> Run:
+        """The run of a cell that is looked at and not run: its attempts are not counted, it leaves no record."""
+        draft = Draft(cell, Store(places.results_dir).work(cell.id), runtime or {})
+        return cls.of(cell, places, runtime or {}, draft, lambda word: None)
+
     @property
     def task(self) -> Task:
         """The cell's task."""

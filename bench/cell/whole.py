@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,6 @@ from bench.cell.build import Built
 from bench.cell.checkpoint import Checkpoints
 from bench.cell.context import CellContext
 from bench.cell.data import load_data
-from bench.cell.draft import Draft
 from bench.cell.run import Run
 from bench.cell.scoring import Scores, predict, score_arrays
 from bench.cell.trainer import Trainer
@@ -145,14 +145,11 @@ class Kept(nn.Module):
 
 def load_model(path: Path) -> Kept:
     """The model of a file, in evaluation mode on the CPU. UsageError for files that are none, or whose weights do not fit."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     about = read_about(path)
     model = _built(about)
     try:
-        state = load_file(path)
-    except SafetensorError as error:
+        state = weights.read(path)
+    except ValueError as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     scales = {name: state.pop(name) for name in SCALES if name in state}
     _refuse_other_scales(path, about, scales)
@@ -169,13 +166,10 @@ def evaluate(path: Path, task: str | None, data_dir: Path) -> tuple[Cell, Scores
     On its own task and a CPU they are the record's, digit for digit. Raises UsageError where the shapes differ, and
     DataError or SetupError where the data are not here.
     """
-    import tempfile
-
     kept = load_model(path)
     cell = _cell(kept.about, task, data_dir)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Draft(cell, Path(folder), {})
-        run = Run.of(cell, Places(data_dir, Path(folder)), {}, draft, lambda word: None)
+        run = Run.reading(cell, Places(data_dir, Path(folder)))
         if run.task.kind != kept.about["kind"]:
             raise UsageError(
                 f"{path} is for {kept.about['kind']}, {cell.task} has {run.task.kind}: the loss and metric differ"

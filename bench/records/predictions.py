@@ -8,15 +8,14 @@ they were scored against. The targets themselves are the task's, and stay there.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bench.records.arrays import write_arrays
 from tasks.files.arrays import read_arrays
-from tasks.files.atomic import write_atomically
 
 SUFFIX = ".predictions.npz"
 
@@ -52,9 +51,7 @@ def write(path: Path, kept: Predictions) -> None:
     arrays = {"last": kept.last, "target": np.array(kept.target)}
     if kept.selected is not None:
         arrays["selected"] = kept.selected
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_arrays(path, arrays)
 
 
 def read(path: Path) -> Predictions:

@@ -3,8 +3,3 @@
 A source is one file that ends in its `SOURCE`; its name stands in `bench.sources.load` and `bench.settings`. What needs
 torch is in `bench.sources.data`: listing the sources does not.
 """
-
-from bench.sources.arrays import SourceArrays, SourceSet
-from bench.sources.load import SOURCES, load_source
-
-__all__ = ["SOURCES", "SourceArrays", "SourceSet", "load_source"]
