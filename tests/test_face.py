@@ -10,7 +10,7 @@ import sys
 from dataclasses import fields
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,18 +132,21 @@ def test_a_score_of_code_that_was_edited_since_comes_with_a_warning(here, fake_c
     assert list(ran["end"]) == [record["end"]]
 
 
-@pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_has_bars_where_it_can_draw_them_and_else_lines(monkeypatch, widgets):
+@pytest.mark.parametrize(("kernel", "widgets"), [(True, True), (True, False), (False, True)])
+def test_a_notebook_has_bars_where_it_can_draw_them_and_else_lines(monkeypatch, kernel, widgets):
     from bench.launch.display import Bars, Lines, display
     from bench.launch.remaining import Remaining
 
     module = ModuleType("ipywidgets")
     module.__spec__ = ModuleSpec("ipywidgets", None)
+    # MLflow imports ipykernel into any process: the import alone makes no notebook.
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    shell = SimpleNamespace(kernel=object()) if kernel else None
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "ipywidgets", module if widgets else None)
     shown = display(Remaining([], {}, 1), out=io.StringIO())
     shown.close()
-    assert isinstance(shown, Bars if widgets else Lines)
+    assert isinstance(shown, Bars if kernel and widgets else Lines)
 
 
 def test_records_say_the_call_that_made_them(here, fake_cells):

@@ -114,5 +114,10 @@ def display(run: Remaining, quiet: bool = False, out: TextIO | None = None) -> D
 
 
 def _in_notebook() -> bool:
-    """Whether this process is a notebook's, and the widget is here that bars are drawn on."""
-    return "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
+    """Whether this process is a notebook's kernel, and the widget is here that bars are drawn on.
+
+    That ipykernel is imported says nothing (MLflow imports it in any process): a notebook's shell has a kernel.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None and importlib.util.find_spec("ipywidgets") is not None
