@@ -236,11 +236,11 @@ class TaskHere:
         with standins.as_default(self.data_dir):
             return registry.tasks()[self.name]
 
-    def load(self, profile: str = "quick", protocol: str = "strict", limit: int | None = None) -> Data:
+    def load(self, profile: str = "quick", protocol: str = "strict", limit: int | None = None, seed: int = 0) -> Data:
         """The three splits in the units of the task, from its official files, or else from a stand-in that is made now.
 
         `profile` is the size of the stand-in: `quick`, `published`, or `tiny` for tests. `limit`: at most so many training
-        samples. `protocol="paper"` merges validation into training.
+        samples, drawn by `seed` as for a cell of that seed. `protocol="paper"` merges validation into training.
         """
         spec = self.spec
         for kind, given, known in (("profile", profile, PROFILES), ("protocol", protocol, PROTOCOLS)):
@@ -250,7 +250,7 @@ class TaskHere:
         if origin == "generated":
             standins.generate(spec, self.data_dir, profile)
         root = standins.root_of(spec, self.data_dir, origin, profile, None)
-        return spec.read(Request(root, protocol, limit, cache=self.data_dir / ".cache"))  # type: ignore[arg-type]
+        return spec.read(Request(root, protocol, limit, cache=self.data_dir / ".cache", seed=seed))  # type: ignore[arg-type]
 
 
 def task(name: str, data_dir: Folder | None = None) -> TaskHere:

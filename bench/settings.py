@@ -117,7 +117,7 @@ class DataSettings:
     """The task's data."""
 
     samples: int | None = identity(None, "samples to generate for a stand-in; None: the profile's number", "[1, inf)")
-    limit: int | None = identity(None, "use at most this many training samples", "[1, inf)")
+    limit: int | None = identity(None, "use at most this many training samples, drawn by the cell's seed", "[1, inf)")
     allow_stale: bool = identity(False, "accept files known to be wrong (old Advection downloads)")
 
 

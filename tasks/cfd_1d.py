@@ -25,7 +25,7 @@ def read(request: Request) -> Data:
 
     loaded = load(request, FILE, PAIRS)
     if request.protocol == "paper":
-        return cut(request, PAIRS, normalise_by_inputs(end_to_end(loaded), PAIRS.policy, request.limit))
+        return cut(request, PAIRS, normalise_by_inputs(request, end_to_end(loaded), PAIRS.policy))
     loaded.notes.update(published_input_shape=[3, 1024], published_output_shape=[3, 1024])  # not end to end
     return cut(request, PAIRS, loaded, standardise=True)
 

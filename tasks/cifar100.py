@@ -38,7 +38,7 @@ def read(request: Request) -> Data:
 
     request.check_options()
     training, test = (_read_part(request, part) for part in ("train", "test"))
-    rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000)
+    rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000, labels=training[1])
     mean, std = (255 * np.array(v, np.float32).reshape(3, 1, 1) for v in (MEAN, STD))
     augment = image_augmentation(fill=-mean / std, cutout=16 if request.protocol == "strict" else 0)
     return nb360.in_memory(request, POLICY, rows, training, test, (CLASSES,), scale=(mean, std), augment=augment)

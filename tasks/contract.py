@@ -151,11 +151,13 @@ class Request:
     """The folder below which the task's `files` lie (the data folder, or that of a stand-in: same layout)."""
     protocol: Protocol_ = "strict"
     limit: int | None = None
-    """At most this many training samples (the first of the training split), for learning-curve studies."""
+    """At most this many training samples, for learning-curve studies: which ones, `tasks.files.splits.drawn` says."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Switches such as `allow_stale`; a reader begins with `check_options`."""
     cache: Path | None = None
     """Folder for decimated or precomputed copies; None: nothing is cached."""
+    seed: int = 0
+    """Draws the training samples of a `limit`, and nothing else: one seed gives every method the same ones."""
 
     def check_options(self) -> None:
         """ValueError for a switch that does not exist."""

@@ -25,16 +25,19 @@ def read(request: Request) -> Data:
     """
     from tasks.files.ecg import read_records, split_records, windows
     from tasks.files.locate import find
-    from tasks.files.nb360 import assemble
+    from tasks.files.nb360 import assemble, last_rows, limited
 
     request.check_options()
     path = find(request.root, FILE)
     signals, labels = read_records(path)
     rows = split_records(len(signals), validation=request.protocol == "strict")
     parts = {name: windows(path, signals, labels, records) for name, records in rows.items()}
-    parts["train"] = parts["train"].first(request.limit)
     short = int(sum(len(s) <= parts["test"].length for s in signals))
     notes = {"records": {name: len(r) for name, r in rows.items()}, "records_without_a_window": short}
+    if request.limit is not None:
+        train = parts["train"]
+        rows["train windows"] = limited(last_rows(len(train), 0), request, train.labels)["train"]
+        parts["train"] = train.take(rows["train windows"])
     return assemble(request, POLICY, rows, parts, (1, parts["test"].length), (4,), notes)
 
 

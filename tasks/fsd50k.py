@@ -34,15 +34,16 @@ def read(request: Request) -> Data:
         for part, name in (("train", "tr"), ("val", "val"), ("test", "eval"))
     }
     frames = 102 if paper else 101
-    train = Clips.of(tables["train"], frames, fixed=paper).first(request.limit)
-    parts: dict[str, Clips | Chunks] = {"train": train}
+    clips = Clips.of(tables["train"], frames, fixed=paper)
+    kept = nb360.limited(nb360.last_rows(len(clips), 0), request)["train"]
+    parts: dict[str, Clips | Chunks] = {"train": clips.take(kept)}
     parts |= {p: Chunks(tables[p], frames) for p in ("val", "test") if not (paper and p == "val")}
     nb360.read_first(parts)
-    rows = {part: nb360.last_rows(len(split), 0)["train"] for part, split in parts.items()}
+    rows = {part: nb360.last_rows(len(split), 0)["train"] for part, split in parts.items()} | {"train": kept}
     notes = {
         "audio_library": AUDIO_LIBRARY,
         "clips": {part: len(set(tables[part].clip)) for part in parts},
-        "background_noises": len(train.noises),
+        "background_noises": len(clips.noises),
         "published_input_shape": [1, 96, frames],
     }
     members = noise_files(tables["train"])

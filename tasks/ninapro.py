@@ -43,7 +43,7 @@ def read(request: Request) -> Data:
         numbers = load_npy(label_path, objects=True)
         y[part] = nb360.labels(label_path, "label", numbers, len(values), CLASSES)
     training = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
-    rows = nb360.limited(nb360.last_rows(len(training[0]), len(x["val"])), request)
+    rows = nb360.limited(nb360.last_rows(len(training[0]), len(x["val"])), request, training[1])
     return nb360.in_memory(request, POLICY, rows, training, (x["test"], y["test"]), (CLASSES,))
 
 

@@ -35,8 +35,8 @@ def read(request: Request) -> Data:
             spread = values.std(1, keepdims=True)
             values = (values - values.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
         parts[part] = values[:, None], labels
-    n, notes = len(parts["train"][0]), {"series_z_scored": request.protocol == "strict"}
-    rows = nb360.training_rows(request, n, val=100_000, total=900_000, choose=nb360.seeded_rows)
+    labels, notes = parts["train"][1], {"series_z_scored": request.protocol == "strict"}
+    rows = nb360.training_rows(request, len(labels), 100_000, 900_000, nb360.seeded_rows, labels)
     return nb360.in_memory(request, POLICY, rows, parts["train"], parts["test"], (CLASSES,), notes=notes)
 
 

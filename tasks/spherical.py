@@ -34,7 +34,7 @@ def read(request: Request) -> Data:
         y = nb360.labels(path, f"{part} label", nb360.member(path, content, "labels"), len(x), 100)
         parts[part] = x.astype(np.uint8, copy=False), y
     training, test = parts["train"], parts["test"]
-    rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000)
+    rows = nb360.training_rows(request, len(training[0]), val=10_000, total=50_000, labels=training[1])
     classes = int(max(training[1].max(), test[1].max())) + 1
     scale = (np.array(0, np.float32), np.array(255, np.float32))
     return nb360.in_memory(request, POLICY, rows, training, test, (classes,), scale=scale)

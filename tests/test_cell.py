@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,16 @@ def test_a_paper_record_has_no_validation_and_reports_the_last_epoch_beside_the_
     assert record["score"] == record["score_last"] and record["score_best_val"] is None
     assert record["score_best_test"] <= record["score_last"]
     assert record["data"]["sizes"]["val"] == 0 and record["precision"] == "fp32"
+
+
+def test_one_seed_gives_every_method_the_same_limited_samples_and_another_seed_others(places):
+    few = {"data.limit": 12, "trainer.epochs": 1}
+    vanilla, linear = (one(places.data_dir, "spherical", method, **few) for method in ("vanilla", "linear"))
+    records = [cells.run(cell, places, {}) for cell in (vanilla, linear, replace(vanilla, seed=1))]
+    first, paired, other = (record["data"] for record in records)
+    assert first["sizes"]["train"] == 12 and first["fingerprint"] == other["fingerprint"]
+    assert first["notes"] == paired["notes"] and "drawn by seed 0" in first["notes"]["training_subset"]
+    assert first["notes"]["indices_sha256"] != other["notes"]["indices_sha256"]
 
 
 def test_track_test_adds_the_oracle_and_selects_nothing_by_it(places):

@@ -7,9 +7,12 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.contract import Request
 from tasks.files.ecg import split_records
+from tasks.files.splits import drawn
 from tests.nas_helpers import stand_in, task
 
 PAPER_TRAIN = {
@@ -154,3 +157,37 @@ def test_satellite_validation_is_seeded_and_disjoint(shared_data):
     assert one.notes["indices_sha256"] == two.notes["indices_sha256"]
     rows = {row.tobytes() for row in one.train.x} & {row.tobytes() for row in one.val.x}
     assert not rows
+
+
+# -- the training samples that a limit leaves --------------------------------------------------------------------------
+
+
+def kept(rows, limit, seed, labels=None):
+    return drawn(rows, Request(None, limit=limit, seed=seed), labels)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.lists(st.integers(0, 6), min_size=1, max_size=60))
+def test_smaller_limits_lie_in_larger_ones_and_classes_keep_their_shares(seed, classes, values):
+    labels = np.array([9, *values])  # sample 0 is no training sample
+    rows = np.arange(1, len(labels))
+    subsets = [kept(rows, limit, seed, labels if classes else None) for limit in range(1, len(rows) + 3)]
+    for limit, subset in enumerate(subsets, 1):
+        assert len(subset) == min(limit, len(rows)) and (np.diff(subset) > 0).all()
+        assert set(subset) <= set(subsets[min(limit, len(subsets) - 1)])
+        if classes:
+            there, found = (np.unique(labels[r], return_counts=True) for r in (rows, subset))
+            if limit >= len(there[0]):
+                assert found[0].tolist() == there[0].tolist(), "each class comes at least once"
+            else:
+                assert found[1].max() == 1, "each at most once"
+    np.testing.assert_array_equal(subsets[-1], rows)
+
+
+def test_a_subset_is_drawn_by_its_seed_alone_and_in_proportion():
+    rows, labels = np.arange(1000), np.repeat([0, 1, 2, 3], [600, 300, 90, 10])
+    np.testing.assert_array_equal(kept(rows, 100, 5, labels), kept(rows, 100, 5, labels))
+    draws = [kept(rows, 100, seed, labels) for seed in range(5)]
+    assert {tuple(np.bincount(labels[d])) for d in draws} == {(60, 30, 9, 1)}
+    assert len({tuple(d) for d in draws}) == 5 and len({tuple(kept(rows, 100, seed)) for seed in range(5)}) == 5
+    seen = np.bincount(np.concatenate([kept(rows, 100, seed) for seed in range(200)]), minlength=1000)
+    assert 5 < seen[:100].mean() < 40 and 15 < seen[500:].mean() < 25, "no end of the file is favoured"

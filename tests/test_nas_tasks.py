@@ -102,11 +102,17 @@ def test_evaluation_is_deterministic_and_order_is_kept(shared_data, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_limit_keeps_the_first_training_samples(shared_data, name):
-    full, few = read(shared_data, name), read(shared_data, name, limit=3)
-    assert len(few.train) == 3 and len(few.test) == len(full.test)
-    index = np.arange(3)
-    np.testing.assert_array_equal(few.train.batch(index, None).y, full.train.batch(index, None).y)
+def test_a_limit_leaves_training_samples_drawn_by_the_seed_and_nothing_else_changes(shared_data, name):
+    full, few = read(shared_data, name), read(shared_data, name, limit=3, seed=1)
+    assert len(few.train) == 3 and len(few.test) == len(full.test) and len(few.val) == len(full.val)
+    assert "training_subset" not in full.notes and "drawn by seed 1" in few.notes["training_subset"]
+    hashes = {read(shared_data, name, limit=3, seed=seed).notes["indices_sha256"] for seed in (1, 1, 2, 3)}
+    assert few.notes["indices_sha256"] in hashes and len(hashes) > 1
+    everything = read(shared_data, name, limit=10**6, seed=1)
+    np.testing.assert_array_equal(whole(everything.train).y, whole(full.train).y)
+    np.testing.assert_array_equal(whole(everything.val).y, whole(full.val).y)
+    held = {y.tobytes() for y in whole(full.train).y}
+    assert all(y.tobytes() in held for y in whole(few.train).y)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -77,9 +77,12 @@ def test_stand_in_is_read_under_both_protocols(name, tmp_path):
     batch = strict.train.batch(np.arange(3), None)
     assert batch.x.dtype == batch.y.dtype == np.float32
     assert batch.x.shape == (3, *strict.input_shape) and batch.y.shape == (3, *strict.output_shape)
-    limited = TASKS[name].read(Request(tmp_path, limit=5))
-    assert len(limited.train) == 5 and np.array_equal(limited.train.x, strict.train.x[:5])
-    assert np.array_equal(limited.test.x, strict.test.x)
+    one, same, other = (TASKS[name].read(Request(tmp_path, limit=5, seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one.train.x, same.train.x) and not np.array_equal(one.train.x, other.train.x)
+    held = {x.tobytes() for x in strict.train.x}
+    assert len(one.train) == 5 and all(x.tobytes() in held for x in one.train.x)
+    assert np.array_equal(one.test.x, strict.test.x) and np.array_equal(one.val.y, strict.val.y)
+    assert "drawn by seed 1" in one.notes["training_subset"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,7 +32,8 @@ def load_data(run: Run) -> Data:
     if official:
         _refuse_standins(files)
     options = {"allow_stale": True} if config.data.allow_stale else {}
-    loaded = task.read(Request(root, cell.protocol, config.data.limit, options, places.data_dir / ".cache"))  # type: ignore[arg-type]
+    cache = places.data_dir / ".cache"
+    loaded = task.read(Request(root, cell.protocol, config.data.limit, options, cache, cell.seed))  # type: ignore[arg-type]
     print_ = fingerprint(files, loaded.members)
     _refuse_other_data(run.draft.record, run.store, print_, files)
     for text in loaded.notes.get("warnings", ()):

@@ -35,9 +35,9 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def first(self, limit: int | None) -> Windows:
-        """The first `limit` windows; all, with None."""
-        return Windows(self.signal, self.starts[:limit], self.labels[:limit], self.record[:limit], self.length)
+    def take(self, rows: np.ndarray) -> Windows:
+        """The windows at `rows`."""
+        return Windows(self.signal, self.starts[rows], self.labels[rows], self.record[rows], self.length)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """Windows (B, 1, length) float32; there is no augmentation, so `rng` is not used."""

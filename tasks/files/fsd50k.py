@@ -180,9 +180,9 @@ class Clips:
     def __len__(self) -> int:
         return len(self.first_row)
 
-    def first(self, limit: int | None) -> Clips:
-        """The first `limit` clips; all, with None."""
-        return replace(self, first_row=self.first_row[:limit], count=self.count[:limit])
+    def take(self, rows: np.ndarray) -> Clips:
+        """The clips at `rows`."""
+        return replace(self, first_row=self.first_row[rows], count=self.count[rows])
 
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 1, 96, frames), y (B, K). With `rng` a random chunk, augmented; with None each clip's first chunk."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.contract import ArraySplit, Data, DataError, Request, Split, require
-from tasks.files.splits import VALIDATION_SEED, indices_hash
+from tasks.files.splits import VALIDATION_SEED, drawn, indices_hash, subset_note
 
 KINDS = {"f": "floats", "u": "unsigned integers", "i": "integers", "b": "booleans", "O": "objects", "U": "text"}
 
@@ -103,19 +103,24 @@ def seeded_rows(n: int, val: int) -> dict[str, np.ndarray]:
 
 
 def training_rows(
-    request: Request, n: int, val: int, total: int, choose: Callable[[int, int], dict[str, np.ndarray]] = last_rows
+    request: Request,
+    n: int,
+    val: int,
+    total: int,
+    choose: Callable[[int, int], dict[str, np.ndarray]] = last_rows,
+    labels: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The rows that `request` asks for of `n` training samples: of `total` published ones `val` validate, of fewer in
-    proportion; `choose` is the policy."""
+    proportion; `choose` is the policy, `labels` (n,) are the classes where the task has them."""
     held_out = min(n - 1, max(1, round(n * val / total))) if n > 1 else 0
-    return limited(choose(n, held_out), request)
+    return limited(choose(n, held_out), request, labels)
 
 
-def limited(rows: dict[str, np.ndarray], request: Request) -> dict[str, np.ndarray]:
+def limited(rows: dict[str, np.ndarray], request: Request, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The rows that `request` asks for: train and val merged under `paper`, at most `limit` training rows."""
     if request.protocol == "paper" and "val" in rows:
         rows = {"train": np.sort(np.concatenate([rows["train"], rows["val"]]))}
-    return {**rows, "train": rows["train"][: request.limit]}
+    return {**rows, "train": drawn(rows["train"], request, labels)}
 
 
 def read_first(parts: Mapping[str, Split]) -> None:
@@ -153,6 +158,7 @@ def assemble(
         "protocol": request.protocol,
         "indices_sha256": indices_hash(rows),
         "sizes": {name: len(part) for name, part in parts.items()},
+        **subset_note(request, parts["train"]),
     }
     all_notes = {**facts, **(notes or {})}
     splits = parts["train"], parts.get("val"), parts["test"]

@@ -17,7 +17,7 @@ from tasks.contract import AGAIN, ArraySplit, Data, DataError, File, Request, re
 from tasks.files.copies import cached
 from tasks.files.locate import find
 from tasks.files.pdebench import Header, read_frames, read_header
-from tasks.files.splits import indices_hash, moments, split
+from tasks.files.splits import drawn, indices_hash, moments, split, subset_note
 
 if TYPE_CHECKING:
     from tasks.pde import Pairs
@@ -95,7 +95,7 @@ def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False
     """
     policy = policy or spec.policy
     rows = split(policy, len(loaded.x), validation=request.protocol == "strict")
-    train = rows["train"][: request.limit]
+    train = drawn(rows["train"], request)
     x, y = loaded.x, loaded.y_train
     scale = moments(x[train]) if standardise else None
     parts = {"train": ArraySplit(x[train], y[train], scale=scale)}
@@ -109,6 +109,7 @@ def cut(request: Request, spec: Pairs, loaded: Loaded, standardise: bool = False
         "split_policy": policy,
         "indices_sha256": indices_hash({**rows, "train": train}),
         "sizes": {name: len(part) for name, part in parts.items()},
+        **subset_note(request, parts["train"]),
         "inputs_standardised": standardise,
         "target_nearly_constant": float(np.mean(spread < 0.01)),
     }
@@ -148,9 +149,9 @@ def end_to_end(loaded: Loaded) -> Loaded:
     return replace(loaded, x=flat(loaded.x), y_train=flat(loaded.y_train), y_test=flat(loaded.y_test), notes=notes)
 
 
-def normalise_by_inputs(loaded: Loaded, policy: str, limit: int | None) -> Loaded:
+def normalise_by_inputs(request: Request, loaded: Loaded, policy: str) -> Loaded:
     """Inputs and targets z-scored per point by the statistics of the training inputs; never undone."""
-    train = split(policy, len(loaded.x), validation=False)["train"][:limit]
+    train = drawn(split(policy, len(loaded.x), validation=False)["train"], request)
     kept = "inputs and targets z-scored per point by the training inputs' statistics; scores are in that space"
     return _normalised(loaded, loaded.x[train], loaded.x[train], kept)
 

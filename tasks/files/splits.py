@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tasks.contract import Request, Split
 
 VALIDATION_SEED = 360
 """Seed of the validation split; a constant of the benchmark, not of a cell, so that all cells share one split."""
@@ -32,6 +36,35 @@ def split(policy: str, n: int, validation: bool) -> dict[str, np.ndarray]:
         return {"train": rest, "test": test}
     val = np.sort(np.random.default_rng(VALIDATION_SEED).choice(rest, max(1, len(rest) // 10), replace=False))
     return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
+
+
+def drawn(rows: np.ndarray, request: Request, labels: np.ndarray | None = None) -> np.ndarray:
+    """Those of the sorted training `rows` that `request.limit` leaves, sorted and drawn by `request.seed`; else all.
+
+    With the class `labels` (n,) of all samples, classes stay in proportion and each that there is comes at least once;
+    with a limit below their number, each at most once. A smaller limit of the same seed draws some of a larger one's.
+    """
+    if request.limit is None or request.limit >= len(rows):
+        return rows
+    random = np.random.default_rng([VALIDATION_SEED, request.seed]).permutation(len(rows))
+    if labels is None:
+        return np.sort(rows[random[: request.limit]])
+    # One order for every limit. The k-th sample of a class of n stands at (k + 1/2) / n, so that a limit takes of each
+    # class what its share rounds to, but its first one stands before all others.
+    place, mixed = np.empty(len(rows)), labels[rows[random]]
+    for name in np.unique(mixed):
+        own = np.flatnonzero(mixed == name)
+        place[own] = (np.arange(len(own)) + 0.5) / len(own)
+        place[own[0]] = 0
+    return np.sort(rows[random[np.argsort(place, kind="stable")[: request.limit]]])
+
+
+def subset_note(request: Request, train: Split) -> dict[str, Any]:
+    """What the notes of a task say of the rule of `drawn`; nothing without a limit."""
+    if request.limit is None:
+        return {}
+    classes = "" if train.labels is None else ", classes in proportion and each at least once where the limit allows it"
+    return {"training_subset": f"at most {request.limit} samples drawn by seed {request.seed}{classes}"}
 
 
 def indices_hash(parts: Mapping[str, np.ndarray]) -> str:

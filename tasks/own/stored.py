@@ -160,7 +160,7 @@ def read(request: Request, file: File, facts: Mapping[str, Any]) -> Data:
         raise DataError(path, f"no readable arrays ({error})", "what `bench data import` wrote",
                         "Import the data again with --replace.") from error  # fmt: skip
     test = rows.pop("test")
-    rows = {**nb360.limited(rows, request), "test": test}
+    rows = {**nb360.limited(rows, request, y if facts["kind"] == "classes" else None), "test": test}
     scale = moments(x[rows["train"]])
     decode = moments(y[rows["train"]]) if facts["kind"] == "dense" else None
     parts = {part: ArraySplit(x[index], y[index], scale=scale) for part, index in rows.items()}

@@ -16,6 +16,7 @@ def read(request: Request) -> Data:
     import numpy as np
 
     from tasks.files.locate import find
+    from tasks.files.splits import drawn
 
     path = find(request.root, FILE)
     with np.load(path) as stored:
@@ -23,12 +24,9 @@ def read(request: Request) -> Data:
     if x.shape[1:] != (1, LENGTH):
         raise DataError(path, f"series of shape {x.shape[1:]}", f"(1, {LENGTH})", "Generate the file again.")
     n = max(1, len(x) // 10)
-    train = slice(n if request.protocol == "paper" else 2 * n, None)
-    limited = slice(None, request.limit)
+    train = drawn(np.arange(n if request.protocol == "paper" else 2 * n, len(x)), request, y)
     val = None if request.protocol == "paper" else ArraySplit(x[n : 2 * n], y[n : 2 * n])
-    return Data(
-        ArraySplit(x[train][limited], y[train][limited]), val, ArraySplit(x[:n], y[:n]), (1, LENGTH), (CLASSES,)
-    )
+    return Data(ArraySplit(x[train], y[train]), val, ArraySplit(x[:n], y[:n]), (1, LENGTH), (CLASSES,))
 
 
 def generate(root: Path, *, samples: int) -> None:
