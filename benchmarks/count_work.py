@@ -158,6 +158,10 @@ class CountingContext:
         y = torch.zeros(n, dtype=torch.long) if self.task.kind == "classes" else torch.zeros(n, *shape)
         return TorchBatch(torch.zeros(n, *self.task.input_shape), y, {"ignore": torch.zeros_like(y)})
 
+    def upload(self, array: np.ndarray) -> torch.Tensor:
+        """Not counted."""
+        return torch.from_numpy(array)
+
     def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
         """The task's."""
         return LOSSES[self.task.loss](output.float(), batch.y, batch.extra)

@@ -113,6 +113,10 @@ class Context(Protocol):
         Validation is there to choose by, as epochs of stage 2 are chosen, and never to fit on."""
         ...
 
+    def upload(self, array: np.ndarray) -> torch.Tensor:
+        """Labels or sample numbers of a step on the device: the one way up for which the host does not wait."""
+        ...
+
     def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
         """The task's loss: a scalar, the mean over the batch."""
         ...

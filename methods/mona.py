@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -165,44 +165,44 @@ class Mona(Method):
     def _meta_step(self, context: Context, item: Item) -> Mapping[str, torch.Tensor]:
         """Leave ∇[λ L_outer + L_inner] in the embedder's `.grad`, ∇ L_inner in the predictor's; scalars to log."""
         found = self._meta_gradient(context, item)
-        for p, inner_slope, outer_slope in zip(context.model.embedder.parameters(), found.phi_inner, found.phi_outer):
-            p.grad = inner_slope + self.lambda_ * outer_slope
-        for p, inner_slope in zip(context.model.predictor.parameters(), found.psi_inner):
-            p.grad = inner_slope
-        straight, through = self._norms(found)
+        both = [inner + self.lambda_ * outer for inner, outer in zip(found.phi_inner, found.phi_outer)]
         return {
             "loss": found.inner + self.lambda_ * found.outer["outer"],
             "inner": found.inner,
             **found.outer,
-            # Near zero, α or λ is too small for L_outer to count, and this is an embedder warm-up.
-            "outer_share": through / (straight + through).clamp_min(1e-30),
-            "alpha": found.alpha,
+            **self._along(context, found, both)[1],
         }
 
     def _adapting_step(self, context: Context, item: Item) -> Mapping[str, torch.Tensor]:
         """A step of the warm-up, along L_inner alone, that brings α nearer to the one of `outer_share`; scalars to log."""
         assert self.outer_share is not None
         found = self._meta_gradient(context, item)
-        for p, slope in zip(context.model.embedder.parameters(), found.phi_inner):
-            p.grad = slope
-        for p, slope in zip(context.model.predictor.parameters(), found.psi_inner):
-            p.grad = slope
-        straight, through = self._norms(found)
+        (straight, through), logged = self._along(context, found, found.phi_inner)
         wanted = self.outer_share / (1 - self.outer_share) * straight / through.clamp_min(1e-30)
         # Batches differ: towards the end of the warm-up each counts less.
         change = wanted.pow((1 - context.position.done) / 2).clamp(1 / MOST_CHANGE, MOST_CHANGE)
         context.model.mona_alpha.mul_(change)  # type: ignore[attr-defined]
-        share = through / (straight + through).clamp_min(1e-30)
-        return {"loss": found.inner, "outer_share": share, "alpha": found.alpha}
+        return {"loss": found.inner, **logged}
 
-    def _norms(self, found: MetaGradient) -> tuple[torch.Tensor, torch.Tensor]:
-        """‖∇_φ L_inner‖ and λ‖∇_φ L_outer‖."""
+    def _along(
+        self, context: Context, found: MetaGradient, slopes: Sequence[torch.Tensor]
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]]:
+        """Leave `slopes` in the embedder's `.grad` and ∇ L_inner in the predictor's.
+
+        Returns ‖∇_φ L_inner‖ and λ‖∇_φ L_outer‖, and what both kinds of step log.
+        """
         import torch
 
+        moved = [*context.model.embedder.parameters(), *context.model.predictor.parameters()]
+        for parameter, slope in zip(moved, [*slopes, *found.psi_inner]):
+            parameter.grad = slope
         straight, through = (
             torch.cat([g.flatten() for g in part]).norm() for part in (found.phi_inner, found.phi_outer)
         )
-        return straight, self.lambda_ * through
+        through = self.lambda_ * through
+        # Near zero, α or λ is too small for L_outer to count, and this is an embedder warm-up.
+        share = through / (straight + through).clamp_min(1e-30)
+        return (straight, through), {"outer_share": share, "alpha": found.alpha}
 
     def _meta_gradient(self, context: Context, item: Item) -> MetaGradient:
         """Both losses and their gradients on one batch of the target and one of the source."""
@@ -214,7 +214,7 @@ class Mona(Method):
         target, source = item
         model, batch = context.model, context.batch(target)
         tokens = context.source.tokens(source)
-        labels = torch.from_numpy(context.source.labels[source]).to(tokens.device)
+        labels = context.upload(context.source.labels[source])
 
         def inner(encode: Encode) -> torch.Tensor:
             return context.loss(model.predictor(encode(model.embedder(batch.x))), batch)

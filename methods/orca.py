@@ -66,7 +66,7 @@ class Orca(Method):
             rng = context.rng(f"orca-{epoch}")
 
             def part(index: np.ndarray, weight: float) -> torch.Tensor:
-                classes = torch.from_numpy(labels[index]).to(context.device)
+                classes = torch.from_numpy(labels[index])  # the host reads how many there are of each
                 return backward(context, index, lambda features: weight * distance(features, classes, rng))
 
             parts = [part(index, weight) for index, weight in self._draws(labels, limit, rng)]
@@ -120,8 +120,8 @@ class Orca(Method):
         simple = kernels.mmd if self.objective == "mmd" else kernels.mean_distance
 
         def equal_sizes(features: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-            chosen = torch.from_numpy(rng.integers(len(points), size=len(features)))
-            return simple(points[chosen.to(points.device)], features.float())
+            chosen = context.upload(rng.integers(len(points), size=len(features)))
+            return simple(points[chosen], features.float())
 
         return equal_sizes
 

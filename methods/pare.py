@@ -82,7 +82,7 @@ class Pare(Method):
         if not weight:
             return task
         chosen = torch.randint(len(context.source), (len(batch.x),)).numpy()
-        source, labels = context.source.tokens(chosen), torch.from_numpy(context.source.labels[chosen])
+        source, labels = context.source.tokens(chosen), context.upload(context.source.labels[chosen])
         with context.autocast():
             target = model.embedder(batch.x)
         count = int(min(target.shape[1], source.shape[1]) * (begin + (end - begin) * at.done))
@@ -91,7 +91,7 @@ class Pare(Method):
             features = model.encoder(mixture)
             mixed, of_source = model.predictor(features), model.source_head(features.mean(1))  # type: ignore[attr-defined]
         share = count / target.shape[1]
-        source_loss = F.cross_entropy(of_source.float(), labels.to(of_source.device))
+        source_loss = F.cross_entropy(of_source.float(), labels)
         return task + weight * ((1 - share) * context.loss(mixed, batch) + share * source_loss)
 
     def mix(

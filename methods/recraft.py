@@ -141,7 +141,6 @@ class Recraft(Method):
         total = plain + penalised
         size = self._source_size(context.train_size)
         index = context.rng("recraft-source").permutation(len(source))[:size]
-        labels = torch.from_numpy(source.labels[index]).to(context.device)
 
         @functools.cache
         def features() -> torch.Tensor:
@@ -157,11 +156,12 @@ class Recraft(Method):
             return (order[i : i + context.batch_size] for i in range(0, len(order), context.batch_size))
 
         def gradient(rows: np.ndarray) -> Mapping[str, torch.Tensor]:
+            labels = context.upload(source.labels[index[rows]])
             if context.position.epoch < plain:
-                loss = F.cross_entropy(head(features()[rows]), labels[rows])
+                loss = F.cross_entropy(head(features()[context.upload(rows)]), labels)
                 excess = torch.zeros_like(loss)
             else:
-                loss, excess = penalised_loss(logits, source.tokens(index[rows]), labels[rows], self.tau)
+                loss, excess = penalised_loss(logits, source.tokens(index[rows]), labels, self.tau)
             (loss + self.rho * excess).backward()
             return {"loss": (loss + self.rho * excess).detach(), "penalty": excess.detach()}
 

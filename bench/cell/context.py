@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench import machine
 from bench.analysis.target import CLUSTERS, cluster_targets
 from bench.cell.batches import Loader, rng, torch_seed
 from bench.cell.build import Built
@@ -89,6 +90,10 @@ class CellContext:
         loader = self.train if split == "train" else self._val
         assert loader is not None
         return loader.get(np.asarray(index), None)
+
+    def upload(self, array: np.ndarray) -> torch.Tensor:
+        """A small array on the device, without a wait."""
+        return machine.upload(array, self.device)
 
     def raw(self, target: torch.Tensor) -> torch.Tensor:
         """A target in the units of the model's raw output: the inverse of `physical`."""

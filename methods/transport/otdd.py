@@ -145,7 +145,7 @@ def _self_distances(points: torch.Tensor, labels: torch.Tensor, inner: Inner) ->
     """(N, N) of ‖x − x'‖² in the order of the classes, and the sorted points; MethodError if they are not finite."""
     if not bool(torch.isfinite(points).all()):
         raise MethodError(sinkhorn.NOT_FINITE)
-    order = torch.argsort(labels, stable=True).to(points.device)
+    order = torch.argsort(labels, stable=True).to(points.device, non_blocking=True)
     counts = labels.unique(return_counts=True)[1].tolist()
     ends = torch.tensor(counts).cumsum(0).tolist()
     rows = tuple(slice(end - count, end) for count, end in zip(counts, ends))

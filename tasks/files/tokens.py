@@ -149,6 +149,7 @@ def keys_of(items: Iterable[Any]) -> list[Any]:
 
 
 def few(keys: Any) -> Any:
+    """`keys`, or a dict or set of them; Unfit for more than `MOST_KEYS`."""
     if len(keys) > MOST_KEYS:
         raise Unfit(f"{len(keys):,} keys in a dict or set")
     return keys
@@ -178,6 +179,7 @@ _NESTED = frozenset({list, tuple, dict, set, frozenset, np.ndarray})
 
 
 def children(value: Any) -> Iterable[Any]:
+    """What a container holds, of a dict its values; nothing of any other value. Keys are no containers (`keys_of`)."""
     if type(value) is np.ndarray:
         return value.reshape(-1).tolist() if value.dtype.hasobject else ()
     if type(value) is dict:
