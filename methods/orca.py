@@ -108,7 +108,6 @@ class Orca(Method):
             yield rng.permutation(members)[:limit], float(counts[c] / len(labels))
 
     def _distance(self, context: Context) -> Distance:
-        import torch
 
         from methods.transport import kernels, otdd
 
