@@ -206,7 +206,6 @@ class Mona(Method):
 
     def _meta_gradient(self, context: Context, item: Item) -> MetaGradient:
         """Both losses and their gradients on one batch of the target and one of the source."""
-
         from methods.meta_gradient import BiLevel, Encode, meta_gradient
         from methods.outer_loss import align_and_uniform, pooled
 

@@ -108,7 +108,6 @@ class Orca(Method):
             yield rng.permutation(members)[:limit], float(counts[c] / len(labels))
 
     def _distance(self, context: Context) -> Distance:
-
         from methods.transport import kernels, otdd
 
         points, source_labels = context.source.features(min(self.source_samples, len(context.source)))

@@ -112,6 +112,10 @@ class ArraySplit:
     def __len__(self) -> int:
         return len(self.x)
 
+    def targets(self, index: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+        """`y` and `extra` of the samples at `index`."""
+        return self.y[index], {k: v[index] for k, v in self.extra.items()}
+
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """The samples at `index` as float32. `augment` is the trainer's to apply; `rng` is not used here."""
         import numpy as np
@@ -119,7 +123,19 @@ class ArraySplit:
         x = self.x[index].astype(np.float32)
         if self.scale is not None:
             x = (x - self.scale[0]) / self.scale[1]
-        return Batch(x.astype(np.float32), self.y[index], {k: v[index] for k, v in self.extra.items()})
+        return Batch(x.astype(np.float32), *self.targets(index))
+
+
+def targets_of(split: Split, index: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+    """`y` and `extra` of the samples at `index`, as `batch(index, None)` has them.
+
+    A split whose inputs take long to make may have a method `targets(index)` that gives these alone.
+    """
+    own = getattr(split, "targets", None)
+    if own is not None:
+        return own(index)
+    batch = split.batch(index, None)
+    return batch.y, batch.extra
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ holds all dense targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from tasks.contract import ArraySplit, Split
+from tasks.contract import ArraySplit, Split, targets_of
 from tasks.metrics.dense import PAD, contacts
 
 BATCH = 256
@@ -24,10 +24,14 @@ NEAR = 1e-6
 PROTEINS = 256
 
 
-def _batches(split: Split, size: int):
-    """The split's batches, not augmented, in order."""
-    for start in range(0, len(split), size):
-        yield split.batch(np.arange(start, min(start + size, len(split))), None)
+def _rows(split: Split, size: int) -> Iterator[np.ndarray]:
+    """The sample numbers of a split in batches, in order."""
+    return (np.arange(start, min(start + size, len(split))) for start in range(0, len(split), size))
+
+
+def _targets(split: Split, size: int) -> Iterator[tuple[np.ndarray, Mapping[str, np.ndarray]]]:
+    """`y` and `extra` of a split in batches, in order."""
+    return (targets_of(split, rows) for rows in _rows(split, size))
 
 
 def _batch_size(output_shape: tuple[int, ...]) -> int:
@@ -43,9 +47,9 @@ def _repeat(one: np.ndarray, count: int) -> np.ndarray:
 def mean(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.ndarray:
     """The mean training target at every point, leaving out what `ignore` marks (0 where everything is ignored)."""
     total, count = np.zeros(output_shape), np.zeros(output_shape)
-    for batch in _batches(train, _batch_size(output_shape)):
-        y = batch.y.astype(np.float64)
-        keep = 1.0 - batch.extra["ignore"] if "ignore" in batch.extra else np.ones_like(y)
+    for given, extra in _targets(train, _batch_size(output_shape)):
+        y = given.astype(np.float64)
+        keep = 1.0 - extra["ignore"] if "ignore" in extra else np.ones_like(y)
         total += (y * keep).sum(0)
         count += keep.sum(0)
     return _repeat(total / np.maximum(count, 1), len(test))
@@ -60,8 +64,8 @@ def median_field(train: Split, test: Split, output_shape: tuple[int, ...]) -> np
     field = mean(train, train, output_shape)[0].astype(np.float64)
     for _ in range(WEISZFELD):
         total, weights = np.zeros(output_shape), 0.0
-        for batch in _batches(train, _batch_size(output_shape)):
-            y = batch.y.astype(np.float64)
+        for given, _ in _targets(train, _batch_size(output_shape)):
+            y = given.astype(np.float64)
             size = _norm(y)
             far = np.maximum(_norm(y - field), NEAR * size)
             weight = np.divide(1.0, size * far, out=np.zeros_like(size), where=size > 0)
@@ -82,9 +86,9 @@ def contact_distance(train: Split, test: Split, output_shape: tuple[int, ...]) -
     """
     found, weights = [], []
     for i in np.unique(np.linspace(0, len(train) - 1, PROTEINS).astype(int)):
-        batch = train.batch(np.array([i]), None)
-        inside = slice(PAD, PAD + int(batch.extra["length"][0]))
-        known = np.where(np.asarray(batch.extra["ignore"][0, 0], bool), np.inf, batch.y[0, 0])[inside, inside]
+        y, extra = targets_of(train, np.array([i]))
+        inside = slice(PAD, PAD + int(extra["length"][0]))
+        known = np.where(np.asarray(extra["ignore"][0, 0], bool), np.inf, y[0, 0])[inside, inside]
         pairs = known[contacts(known)]
         found.append(pairs)
         weights.append(np.full(len(pairs), 1 / max(len(pairs), 1)))
@@ -107,18 +111,17 @@ def majority(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.nda
 
 def label_prior(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.ndarray:
     """Logit of each label's training frequency for every sample."""
-    stored = train.y if isinstance(train, ArraySplit) else getattr(train, "targets", None)
-    targets = [stored] if stored is not None else [batch.y for batch in _batches(train, BATCH)]
-    prior = np.sum([t.sum(0, dtype=np.float64) for t in targets], axis=0) / max(len(train), 1)
+    prior = np.sum([y.sum(0, dtype=np.float64) for y, _ in _targets(train, BATCH)], axis=0) / max(len(train), 1)
     with np.errstate(divide="ignore"):
         return _repeat(np.clip(np.log(prior) - np.log1p(-prior), -FAR, FAR), len(test))
 
 
 def persistence(train: Split, test: Split, output_shape: tuple[int, ...]) -> np.ndarray:
     """The input itself, in the units of the file, where input and output have the same shape."""
-    # An in-memory split keeps its inputs as stored; `batch` would give them out standardised.
-    stored = test.x if isinstance(test, ArraySplit) else None
-    out = np.concatenate([b.x for b in _batches(test, _batch_size(output_shape))]) if stored is None else stored
+    if isinstance(test, ArraySplit):
+        out = test.x  # as stored: `batch` would give them out standardised
+    else:
+        out = np.concatenate([test.batch(rows, None).x for rows in _rows(test, _batch_size(output_shape))])
     if out.shape[1:] != tuple(output_shape):
         raise ValueError(f"persistence needs inputs shaped like the output {output_shape}, not {out.shape[1:]}")
     return out.astype(np.float32)

@@ -8,7 +8,7 @@ import torch
 from scipy.io import wavfile
 from transformers.audio_utils import mel_filter_bank
 
-from tasks.contract import Request
+from tasks.contract import Request, targets_of
 from tasks.files import audio
 from tasks.files.fsd50k import Clips, training_view
 from tests.nas_helpers import read, stand_in, task, whole
@@ -141,6 +141,17 @@ def test_evaluation_covers_every_chunk_of_every_clip(shared_data):
         own = batch.y[batch.extra["clip"] == c]
         assert (own == own[0]).all()
     assert len(np.unique(batch.extra["clip"])) == 6
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_targets_alone_are_those_of_the_samples_and_no_sound_is_read_for_them(shared_data, monkeypatch, part):
+    split = getattr(read(shared_data, "fsd50k"), part)
+    index = np.array([4, 0, 3])
+    batch = split.batch(index, None)
+    monkeypatch.setattr("tasks.files.fsd50k.read_wav", None)
+    y, extra = targets_of(split, index)
+    assert y.dtype == batch.y.dtype and np.array_equal(y, batch.y)
+    assert extra.keys() == batch.extra.keys() and all(np.array_equal(extra[k], batch.extra[k]) for k in extra)
 
 
 @pytest.mark.parametrize("length, pieces", [(10_000, 1), (22_050, 2), (40_000, 4)])

@@ -120,6 +120,28 @@ def test_what_does_not_fit_on_the_device_is_read_and_staged_by_a_thread_beside_t
     assert all(torch.equal(b.x[:, 0], b.y.float()) and torch.equal(b.extra["clip"], -b.y) for b in batches)
 
 
+@pytest.mark.parametrize("room, reads", [(2 << 30, 2), (8 * 4, 3), (0, 4)], ids=["all", "the first", "none"])
+def test_what_evaluations_read_is_kept_while_there_is_room_and_training_reads_anew(room, reads):
+    class Lazy:
+        seen = 0
+
+        def __len__(self):
+            return 4
+
+        def batch(self, index, rng):
+            self.seen += 1
+            x = index[:, None].astype(np.float32)
+            return Batch(x if rng is None else x + rng.random(), index)
+
+    split, indices = Lazy(), np.split(np.arange(4), 2)
+    loader = Loader(split, CPU, room)
+    first, second = (list(loader.batches(indices, [None, None])) for _ in range(2))
+    assert split.seen == reads
+    assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(first, second, strict=True))
+    one, two = (list(loader.batches(indices, seeds)) for seeds in ([1, 2], [3, 4]))
+    assert split.seen == reads + 4 and not torch.equal(one[0].x, two[0].x)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_a_fused_optimiser_takes_the_step_of_the_plain_one(monkeypatch, name):
     def after_three_steps(fused):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.analysis.discrepancy import group_classes
-from tasks.contract import Split
+from tasks.contract import Split, targets_of
 
 SAMPLES = 2000
 """Target samples that the discrepancy is estimated from."""
@@ -23,7 +23,7 @@ def choose_samples(split: Split, seed: int) -> np.ndarray:
     """Up to SAMPLES rows of a split, drawn without replacement from `seed`, ascending."""
     count = min(SAMPLES, len(split))
     if split.labels is None:
-        size = split.batch(np.arange(1), None).y.size * 4
+        size = targets_of(split, np.arange(1))[0].size * 4
         count = min(count, max(CLUSTERS, WHOLE_TARGETS // size))
     return np.sort(np.random.default_rng([seed, len(split)]).permutation(len(split))[:count])
 
@@ -66,7 +66,7 @@ def _clusters(split: Split, index: np.ndarray, most: int, seed: int) -> tuple[np
 
 def flat_targets(split: Split, index: np.ndarray) -> np.ndarray:
     """(n, values) float32 targets of the samples at `index`."""
-    y = split.batch(index, None).y
+    y, _ = targets_of(split, index)
     return np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float32)
 
 

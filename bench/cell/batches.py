@@ -41,8 +41,11 @@ class Loader:
     """Batches of one split on one device."""
 
     def __init__(self, split: Split, device: torch.device, resident_bytes: int = 2 << 30):
-        """`resident_bytes`: an `ArraySplit` up to this size is copied to the device whole."""
+        """`resident_bytes`: an `ArraySplit` up to this size is copied to the device whole; of what another split has read
+        for an evaluation, so much stays on the host."""
         self.split, self.device = split, device
+        self._kept: dict[bytes, TorchBatch] = {}
+        self._room = resident_bytes
         self._x: torch.Tensor | None = None
         if isinstance(split, ArraySplit):
             size = split.x.nbytes + split.y.nbytes + sum(v.nbytes for v in split.extra.values())
@@ -80,12 +83,26 @@ class Loader:
                 yield from (self._resident(w, s) for w, s in zip(where, seeds, strict=True))
             return
         with ThreadPoolExecutor(1) as pool:
-            pending = [pool.submit(self._read, i, s) for i, s in zip(indices[:PREFETCH], seeds[:PREFETCH])]
+            pending = [pool.submit(self._once, i, s) for i, s in zip(indices[:PREFETCH], seeds[:PREFETCH])]
             for k, seed in enumerate(seeds):
                 ready = pending.pop(0).result()
                 if k + PREFETCH < len(indices):
-                    pending.append(pool.submit(self._read, indices[k + PREFETCH], seeds[k + PREFETCH]))
+                    pending.append(pool.submit(self._once, indices[k + PREFETCH], seeds[k + PREFETCH]))
                 yield self._upload(ready, seed)
+
+    def _once(self, index: np.ndarray, seed: int | None) -> TorchBatch:
+        """`_read`; a batch that is not augmented is the same after every epoch, and kept while there is room.
+
+        To read it may take longer than the model does: of FSD50K every spectrogram is computed.
+        """
+        key = index.tobytes()
+        if seed is not None or key not in self._kept:
+            batch = self._read(index, seed)
+            size = sum(v.nbytes for v in (batch.x, batch.y, *batch.extra.values()))
+            if seed is not None or size > self._room:
+                return batch
+            self._kept[key], self._room = batch, self._room - size
+        return self._kept[key]
 
     def _read(self, index: np.ndarray, seed: int | None) -> TorchBatch:
         """A batch on the host, staged for the upload: of a large one that takes as long as many a step."""

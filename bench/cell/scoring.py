@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bench.cell.batches import Loader
-from tasks.contract import Data, Task
+from tasks.contract import Data, Task, targets_of
 from tasks.metrics import METRICS
 from tasks.trivial import PREDICTORS, names_for
 
@@ -101,10 +101,8 @@ def targets(data: Data) -> Targets:
     """Targets and side arrays of the whole test split, read in pieces so that inputs never lie in memory at once."""
     n = len(data.test)
     size = int(np.clip(2**24 // np.prod(data.input_shape), 1, 1024))
-    parts = [data.test.batch(np.arange(i, min(i + size, n)), None) for i in range(0, n, size)]
-    return np.concatenate([p.y for p in parts]), {
-        k: np.concatenate([p.extra[k] for p in parts]) for k in parts[0].extra
-    }
+    ys, extras = zip(*(targets_of(data.test, np.arange(i, min(i + size, n))) for i in range(0, n, size)))
+    return np.concatenate(ys), {k: np.concatenate([extra[k] for extra in extras]) for k in extras[0]}
 
 
 def better(a: float | None, b: float | None, higher_is_better: bool) -> bool:

@@ -133,18 +133,17 @@ class Chunks:
     frames: int
     labels = None
 
-    @property
-    def targets(self) -> np.ndarray:
-        """(n, K) uint8."""
-        return self.table.targets
-
     def __len__(self) -> int:
         return len(self.table.files)
+
+    def targets(self, index: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+        """y (B, K) float32 and `clip` (B,), for which no sound is read."""
+        return self.table.targets[index].astype(np.float32), {"clip": self.table.clip[index]}
 
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 1, 96, frames), y (B, K) float32, `clip` (B,). Never augmented."""
         x = framed(log_mel(self.table.waves(index)), self.frames)
-        return Batch(x, self.targets[index].astype(np.float32), {"clip": self.table.clip[index]})
+        return Batch(x, *self.targets(index))
 
 
 @dataclass(frozen=True)
@@ -172,13 +171,12 @@ class Clips:
         noises = tuple(log_mel(np.resize(s, max(len(s), RATE))[None])[0] for s in sounds)
         return cls(table, frames, first, count, noises, fixed)
 
-    @property
-    def targets(self) -> np.ndarray:
-        """(n, K) uint8."""
-        return self.table.targets[self.first_row]
-
     def __len__(self) -> int:
         return len(self.first_row)
+
+    def targets(self, index: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+        """y (B, K) float32, for which no sound is read."""
+        return self.table.targets[self.first_row[index]].astype(np.float32), {}
 
     def take(self, rows: np.ndarray) -> Clips:
         """The clips at `rows`."""
@@ -186,7 +184,7 @@ class Clips:
 
     def batch(self, index: np.ndarray, rng: np.random.Generator | None) -> Batch:
         """x (B, 1, 96, frames), y (B, K). With `rng` a random chunk, augmented; with None each clip's first chunk."""
-        y = self.table.targets[self.first_row[index]].astype(np.float32)
+        y, _ = self.targets(index)
         if rng is None:
             return Batch(framed(log_mel(self.table.waves(self.first_row[index])), self.frames), y)
         own = [np.random.default_rng([VALIDATION_SEED, int(i)]) if self.fixed else rng for i in index]
