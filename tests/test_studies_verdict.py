@@ -10,6 +10,7 @@ from scipy import stats
 
 from bench import studies
 from bench.records.record import Record
+from bench.report.document.markdown import markdown
 from bench.report.evidence import Evidence
 from bench.report.figures.studies import correlation_figure, verdict_figure
 from bench.report.pages import study as page_of
@@ -139,6 +140,56 @@ def test_failed_cells_are_left_out_of_pairs_and_counted():
 
     first = decided("mona-table-pdebench", "quick", value)[0]
     assert first.estimate is not None and first.estimate.n == 16
+
+
+TASKS = ("advection", "burgers", "cfd_1d", "darcy_pdebench")
+
+
+def four_tasks(gains):
+    """Records of the PDEBench table in which MoNA gains so much on each of four tasks, under two seeds."""
+
+    def value(arm, task, seed, overrides):
+        return 0.4 - gains.get(task, 0.0) * (arm == "mona") + noise(arm, task, seed)
+
+    records = records_of("mona-table-pdebench", "quick", value)
+    return [r for r in records if r["task"] in TASKS and r["seed"] < 2]
+
+
+def test_each_task_is_left_out_as_if_it_had_not_been_run():
+    records = four_tasks({"advection": 0.3, "burgers": 0.01})
+    whole = page_of.verdicts("mona-table-pdebench", "quick", Evidence(records))["generated"]
+    for task in TASKS:
+        rest = Evidence([r for r in records if r["task"] != task])
+        without = page_of.verdicts("mona-table-pdebench", "quick", rest)["generated"]
+        assert [dict(v.without)[task] for v in whole] == [v.outcome for v in without]
+    assert whole[0].outcome == "supported"
+    assert {task for tasks in whole[0].changed.values() for task in tasks} == {"advection"}
+    text = markdown(page_of.build("mona-table-pdebench", "quick", Evidence(records)))
+    assert f"no: {whole[0].without[0][1]} without advection" in text
+    even = markdown(page_of.build("mona-table-pdebench", "quick", Evidence(four_tasks(dict.fromkeys(TASKS, 0.1)))))
+    assert even.count("| yes |") == 3 and "3 would stand without any one of them" in even
+
+
+def test_over_tasks_is_a_t_interval_of_the_task_means():
+    gains = {"advection": 0.3, "burgers": 0.1, "cfd_1d": 0.1, "darcy_pdebench": -0.1}
+    records = four_tasks(gains)
+    first = page_of.verdicts("mona-table-pdebench", "quick", Evidence(records))["generated"][0]
+    scores = {(r["method"], r["task"], r["seed"]): r["score"] for r in records}
+    by_hand = [
+        np.mean([200 * (b - a) / (a + b) for a, b in ((scores["mona", t, s], scores["vanilla", t, s]) for s in (0, 1))])
+        for t in TASKS
+    ]
+    assert first.rule.against == "vanilla" and first.over_tasks is not None
+    theirs = stats.ttest_1samp(by_hand, 0).confidence_interval(first.level)
+    assert (first.over_tasks.low, first.over_tasks.high) == pytest.approx((theirs.low, theirs.high))
+    assert first.over_tasks.claimed == ("advection", "burgers", "cfd_1d") and first.over_tasks.tasks == 4
+    two = [r for r in records if r["task"] in TASKS[:2]]
+    few = page_of.verdicts("mona-table-pdebench", "quick", Evidence(two))["generated"][0].over_tasks
+    assert few is not None and few.low is None and few.tasks == 2
+    one = page_of.verdicts("mona-table-pdebench", "quick", Evidence([r for r in two if r["task"] == TASKS[0]]))[
+        "generated"
+    ][0]
+    assert one.without == () and one.over_tasks is None
 
 
 def test_official_and_generated_records_are_judged_apart():

@@ -17,23 +17,33 @@ that would matter:
     correlated   as `better`, for Spearman's ρ.
 
 Everything else, and fewer units than the rule asks for, is undecided.
+
+Seeds say how much training varies, tasks how much the world does. So beside each verdict stand, for two tasks or more:
+
+    without any one task    the whole rule again on the tasks without t, for each t in turn; it holds if all say the same
+    over tasks              on how many tasks d_t is as claimed (> 0; for `equal` |d_t| < δ; for `correlated` ρ_t > 0), and
+                            from three tasks on Student's interval of their mean, mean_t d_t ± t_{T-1} s(d_t)/√T, which
+                            takes the tasks for a sample of those one might have asked
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from bench.report.observations import SCORES, oriented_values
+from bench.report.statistics import summarise
 from bench.studies.study import Rule
 from bench.words import counted
 
 SUPPORTED, CONTRADICTED, NEGLIGIBLE, UNDECIDED = "supported", "contradicted", "negligible", "undecided"
+FEWEST_TASKS = 3
+"""For an interval over tasks: with two, t at 95 % is 12.7."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,18 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class OverTasks:
+    """How an effect stands over tasks, each with the mean of its runs."""
+
+    claimed: tuple[str, ...]
+    """The tasks on which the statement holds as far as their mean goes."""
+    tasks: int
+    low: float | None = None
+    high: float | None = None
+    """Student's interval of the mean over tasks; None with fewer than `FEWEST_TASKS`, and for correlations."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a rule came to."""
 
@@ -63,22 +85,58 @@ class Verdict:
     """Of the effect: %, points or ρ."""
     records: tuple[str, ...]
     """Ids of the records behind it."""
+    without: tuple[tuple[str, str], ...] = ()
+    """(task, outcome without it) of every task; empty where there is but one."""
+    over_tasks: OverTasks | None = None
+    """None where there is but one task, and for a correlation whose points are tasks."""
+
+    @property
+    def changed(self) -> dict[str, list[str]]:
+        """Another outcome -> the tasks without which the rule comes to it; empty if the verdict holds without any one."""
+        found: dict[str, list[str]] = {}
+        for task, outcome in self.without:
+            if outcome != self.outcome:
+                found.setdefault(outcome, []).append(task)
+        return found
 
 
 def decide(rule: Rule, table: pd.DataFrame, rules: int = 1) -> Verdict:
     """The verdict of one rule of `rules` on the observations of a study (`observations.observe`)."""
     level = 1 - rule.alpha / rules
     chosen = table if not rule.modality else table[table["modality"] == rule.modality]
-    if rule.kind == "correlated":
-        estimate, records = _correlation(rule, chosen, level)
-        unit = "ρ"
-    else:
-        paired = paired_runs(rule, chosen)
-        estimate = stratified({str(task): part["d"].to_numpy() for task, part in paired.groupby("task")}, level)
-        records = tuple(sorted({i for ids in paired["records"] for i in ids}))
-        unit = "%" if _relative(rule) else "points"
+    units = points(rule, chosen) if rule.kind == "correlated" else paired_runs(rule, chosen)
+    estimate = _estimate(rule, units, level)
     outcome, reason = judge(rule, estimate)
-    return Verdict(rule, outcome, reason, estimate, level, unit, records)
+    unit = "ρ" if rule.kind == "correlated" else "%" if _relative(rule) else "points"
+    records = tuple(sorted({i for ids in units["records"] for i in ids}))
+    found = Verdict(rule, outcome, reason, estimate, level, unit, records)
+    tasks = sorted(units["task"].unique())
+    if len(tasks) < 2:
+        return found
+    rest = {task: _estimate(rule, units[units["task"] != task], level) for task in tasks}
+    without = tuple((task, judge(rule, other)[0]) for task, other in rest.items())
+    return replace(found, without=without, over_tasks=over_tasks(rule, units, level))
+
+
+def _estimate(rule: Rule, units: pd.DataFrame, level: float) -> Estimate | None:
+    """The effect of the paired runs, or of the points of a correlation, with its interval."""
+    if rule.kind != "correlated":
+        return stratified({str(task): part["d"].to_numpy() for task, part in units.groupby("task")}, level)
+    parts = [units] if rule.unit == "tasks" else [part for _, part in units.groupby(["task", "backbone"])]
+    return spearman([(part["x"].to_numpy(), part["y"].to_numpy()) for part in parts], level)
+
+
+def over_tasks(rule: Rule, units: pd.DataFrame, level: float) -> OverTasks | None:
+    """How a rule stands over the tasks of its paired runs or points, as the module's text says."""
+    if rule.kind == "correlated" and rule.unit == "tasks":
+        return None
+    alone = {str(task): _estimate(rule, part, level) for task, part in units.groupby("task")}
+    effects = {task: found.effect for task, found in alone.items() if found is not None}
+    claimed = [t for t, d in effects.items() if (abs(d) < rule.margin if rule.kind == "equal" else d > 0)]
+    if len(effects) < FEWEST_TASKS or rule.kind == "correlated":
+        return OverTasks(tuple(claimed), len(effects))
+    mean = summarise(list(effects.values()), level)
+    return OverTasks(tuple(claimed), len(effects), mean.low, mean.high)
 
 
 def judge(rule: Rule, estimate: Estimate | None) -> tuple[str, str]:
@@ -187,13 +245,6 @@ def points(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
         for (task, backbone), part in runs.groupby(["task", "backbone"])
     ]
     return pd.DataFrame(rows, columns=["task", "backbone", "x", "y", "records"])
-
-
-def _correlation(rule: Rule, table: pd.DataFrame, level: float) -> tuple[Estimate | None, tuple[str, ...]]:
-    data = points(rule, table)
-    parts = [data] if rule.unit == "tasks" else [part for _, part in data.groupby(["task", "backbone"])]
-    estimate = spearman([(part["x"].to_numpy(), part["y"].to_numpy()) for part in parts], level)
-    return estimate, tuple(sorted({i for ids in data["records"] for i in ids}))
 
 
 def _relative(rule: Rule) -> bool:

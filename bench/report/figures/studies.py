@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bench.report.figures import pictures
 from bench.report.figures.drawing import INK, MARKERS, MUTED, Drawing, drawing_of, looks
 from bench.report.frame import Panel
-from bench.report.verdict import CONTRADICTED, NEGLIGIBLE, SUPPORTED, UNDECIDED, Verdict, points
+from bench.report.verdict import CONTRADICTED, FEWEST_TASKS, NEGLIGIBLE, SUPPORTED, UNDECIDED, Verdict, points
 from bench.studies.study import MEASURES, Rule, Study
 
 LOOKS = {
@@ -35,6 +35,8 @@ def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
             "effect": v.estimate.effect,
             "low": v.estimate.low,
             "high": v.estimate.high,
+            "low_over_tasks": v.over_tasks and v.over_tasks.low,
+            "high_over_tasks": v.over_tasks and v.over_tasks.high,
             "n": v.estimate.n,
             "records": " ".join(v.records),
         }
@@ -47,7 +49,8 @@ def verdict_figure(name: str, verdicts: Sequence[Verdict]) -> Drawing | None:
     caption = (
         "Effect of each rule with its interval, divided by the smallest effect that would matter (dotted lines at ±1); "
         "positive is as claimed. The scale is linear between -2 and 2 and logarithmic beyond. Circle: supported; cross: "
-        "contradicted; diamond: negligible; square: undecided."
+        "contradicted; diamond: negligible; square: undecided. The thin line below is the interval over tasks, where there "
+        f"are {FEWEST_TASKS} or more."
     )
     return Drawing(f"verdicts_{name}", "Verdicts", caption, data, lambda: _draw_verdicts(data))
 
@@ -62,6 +65,9 @@ def _draw_verdicts(data: pd.DataFrame) -> Figure:
         low, effect, high = (line[key] / line["margin"] for key in ("low", "effect", "high"))
         axis.plot([low, high], [y, y], color=colour, lw=1.8)
         axis.plot(effect, y, marker=marker, color=colour, ls="")
+        if pd.notna(line["low_over_tasks"]):
+            ends = [line[f"{end}_over_tasks"] / line["margin"] for end in ("low", "high")]
+            axis.plot(ends, [y - 0.2, y - 0.2], color=colour, lw=0.8)
     axis.axvline(0, color=INK, lw=0.8)
     for side in (-1, 1):
         axis.axvline(side, color=MUTED, ls=":", lw=1)

@@ -18,7 +18,6 @@ import pandas as pd
 from bench import studies
 from bench.records.comparable import METHOD_CODE
 from bench.report.document.page import Block, Code, Fold, Page, Section, Text, fold, present
-from bench.report.document.table import Column, Entry, Table
 from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
@@ -29,7 +28,8 @@ from bench.report.pages.build import commands, failures, page, period
 from bench.report.tables import analyses, provenance
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
-from bench.report.verdict import UNDECIDED, Estimate, Verdict, decide
+from bench.report.tables.verdicts import tuning_table, verdict_table
+from bench.report.verdict import UNDECIDED, Verdict, decide
 from bench.studies.study import Study
 from bench.words import counted
 
@@ -119,7 +119,7 @@ def _verdicts(study: Study, part: Part) -> Section:
         _sentence(found),
         Text(price) if price else None,
         verdict_table(panel, found),
-        tuning_table(study, part),
+        tuning_table(study, panel, part.searched),
         verdict_figure(panel.name, found),
         trend_figure(study, panel),
         *(
@@ -134,81 +134,13 @@ def _verdicts(study: Study, part: Part) -> Section:
 def _sentence(found: Sequence[Verdict]) -> Text:
     counts = collections.Counter(v.outcome for v in found)
     said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-    return Text(f"{counted(len(found), 'statement')}: {said}. They hold for the tasks below only.")
-
-
-def verdict_table(panel: Panel, found: Sequence[Verdict]) -> Table:
-    """One row per rule: outcome, effect, interval, n, and the reason."""
-    rows = []
-    for number, verdict in enumerate(found, 1):
-        estimate, ids = verdict.estimate, verdict.records
-        claim = f" (claim {verdict.rule.claim})" if verdict.rule.claim else ""
-        cells = (
-            Entry(verdict.outcome, best=verdict.outcome != UNDECIDED, records=ids),
-            _effect(verdict, estimate),
-            Entry(_margin(verdict), verdict.rule.margin),
-            Entry("0", 0.0) if estimate is None else Entry(_over(estimate), float(estimate.n), records=ids),
-            Entry(verdict.reason, records=ids),
+    lines = [f"{counted(len(found), 'statement')}: {said}. They hold for the tasks below only."]
+    if judged := [v for v in found if v.outcome != UNDECIDED and v.without]:
+        held = sum(not v.changed for v in judged)
+        lines.append(
+            f"Of the {len(judged)} that are decided on several tasks, {held} would stand without any one of them."
         )
-        rows.append((f"{number}. {verdict.rule.says}{claim}", cells))
-    columns = (
-        *(Column("verdict", text=True), Column("effect", "interval"), Column("matters from"), Column("over")),
-        Column("because", text=True),
-    )
-    level = f"{100 * found[0].level:.3g}" if found else "95"
-    notes = (
-        "Effect: positive is as the statement says; for scores the difference in % of the mean of both, for probe "
-        "errors and D in points, for a correlation Spearman's ρ. Each task weighs the same.",
-        f"Interval: {level} % (5 % shared by all statements of the study), over seeds within these tasks. Negligible: "
-        "it lies within ± the smallest effect that would matter. Else supported: it lies above 0; contradicted: below. "
-        "A statement of equality is supported where the interval lies within ± that effect, contradicted where beyond.",
-        "Over: paired runs (same task, backbone and seed), or points of a correlation.",
-    )
-    return Table(f"verdicts_{panel.name}", "Verdicts", "statement", columns, tuple(rows), notes)
-
-
-def _margin(verdict: Verdict) -> str:
-    one_point = verdict.rule.margin == 1.0 and verdict.unit == "points"
-    return "1 point" if one_point else f"{verdict.rule.margin:g} {verdict.unit}"
-
-
-def _effect(verdict: Verdict, estimate: Estimate | None) -> Entry:
-    if estimate is None:
-        return Entry()
-    low, high = estimate.low, estimate.high
-    text = f"{estimate.effect:+z.2f} {verdict.unit}"
-    text += "" if low is None or high is None else f" ({low:+z.2f} to {high:+z.2f})"
-    return Entry(text, estimate.effect, low=low, high=high, level=verdict.level, n=estimate.n, records=verdict.records)
-
-
-def _over(estimate: Estimate) -> str:
-    if estimate.over == "points":
-        return counted(estimate.n, "point")
-    return f"{counted(estimate.n, 'run')} on {counted(estimate.tasks, 'task')}"
-
-
-def tuning_table(study: Study, part: Part) -> Table | None:
-    """What each tuned arm chose on validation, by task; None if no arm is tuned."""
-    panel = part.panel
-    names = {arm.name: [key for key, _ in arm.grid] for arm in study.arms if arm.grid}
-    rows = []
-    for arm in (row for row in panel.rows if row in names):
-        cells = []
-        for task in panel.tasks:
-            runs = part.table[(part.table["arm"] == arm) & (part.table["task"] == task)]
-            tried = part.searched[(part.searched["arm"] == arm) & (part.searched["task"] == task)]
-            if runs.empty:
-                cells.append(Entry())
-                continue
-            settings = runs.iloc[0]["record"]["settings"]
-            chosen = ", ".join(f"{key} = {settings.get(key)}" for key in names[arm])
-            cells.append(Entry(f"{chosen} (of {tried['variant'].nunique()})", records=tuple(runs["id"])))
-        rows.append((arm, tuple(cells)))
-    if not rows:
-        return None
-    columns = tuple(Column(task, text=True) for task in panel.tasks)
-    note = "Best mean score on validation over seeds; the test set plays no part in the choice."
-    return Table(f"tuning_{panel.name}", "Chosen on validation", "arm", columns, tuple(rows), (note,))
+    return Text(" ".join(lines))
 
 
 def _shown(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
