@@ -46,9 +46,13 @@ def _body(record: Record) -> str | None:
     return digest and f"{_short(digest)} ({record['parameters'].get('encoder', 0):,} parameters)"
 
 
-COLUMN = (
+TASK = (
     Aspect("data", lambda r: _short(r["data"].get("fingerprint"))),
     Aspect("code of the task", lambda r: _short(r["code"].get("task"))),
+)
+"""What makes two records records of one task."""
+COLUMN = (
+    *TASK,
     Aspect("precision", lambda r: r["precision"] or ""),
     Aspect("weights of the backbone", _body),
 )

@@ -89,6 +89,8 @@ class Panel:
     """Number of a panel of cells that are not comparable with those of the same group; 0 is the main one."""
     differs: tuple[str, ...] = ()
     """In what the tasks of a panel apart differ from the main one; of the main one, what stands apart. In words."""
+    floors: tuple[str, ...] = ()
+    """The first of `rows`, which stand beside the others to be beaten and are ranked nowhere."""
 
     @property
     def name(self) -> str:

@@ -133,10 +133,14 @@ class Matrix:
 
 
 def matrix(panel: Panel, common: bool = True) -> Matrix:
-    """Mean scores on the tasks that no method of the panel is missing on, or on all tasks (NaN where missing)."""
-    run = panel.cells.groupby(["task", "row"]).size().unstack("row")
+    """Mean scores on the tasks that no method of the panel is missing on, or on all tasks (NaN where missing).
+
+    Floors that only stand beside the methods are no rows of it.
+    """
+    rows = panel.rows[len(panel.floors) :]
+    run = panel.cells.groupby(["task", "row"]).size().unstack("row")[list(rows)]
     tasks = tuple(t for t in panel.tasks if not common or run.loc[t].notna().all())
     done = panel.cells[panel.cells["status"] == "done"]
     means = done.groupby(["task", "row"])["score"].mean().unstack("row")
-    means = means.reindex(index=list(tasks), columns=list(panel.rows))
-    return Matrix(panel.rows, tasks, means.to_numpy(dtype=float), tuple(panel.metric_of(t)[2] for t in tasks))
+    means = means.reindex(index=list(tasks), columns=list(rows))
+    return Matrix(rows, tasks, means.to_numpy(dtype=float), tuple(panel.metric_of(t)[2] for t in tasks))

@@ -30,6 +30,8 @@ MEASURES = {
     "alignment_loss": "ORCA's distance between source and target at the end of stage 1",
 }
 """What a rule can compare. All but the scores are better when lower; a score has its metric's direction."""
+MATTERS = 2.0
+"""The smallest effect that would matter, where nobody says another: % of a score, points of a probe error or D."""
 KINDS = ("better", "equal", "correlated")
 T = TypeVar("T")
 
@@ -89,7 +91,7 @@ class Rule:
     """Measures of a correlation, both turned so that lower is better."""
     unit: str = "runs"
     """What a correlation counts: `runs` (within each task, then pooled) or `tasks` (means over seeds and arms)."""
-    margin: float = 2.0
+    margin: float = MATTERS
     """Smallest effect that would matter, in % (scores), points (probe, discrepancy) or as a correlation."""
     alpha: float = 0.05
     least: int = 6

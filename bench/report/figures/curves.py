@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from bench.report import points
 from bench.report.evidence import CurvesOf
@@ -37,16 +37,9 @@ def _draw(panel: Panel, data: pd.DataFrame) -> Figure:
             if mine["seed"].nunique() > 1:
                 axis.fill_between(mean.index, low, high, color=style.colour, alpha=0.15, lw=0)
         trivial = panel.of(task=task)["trivial"].mean()
-        values = [*here["score"], trivial] if pd.notna(trivial) else list(here["score"])
         if pd.notna(trivial):
             axis.axhline(trivial, color=MUTED, ls=":", lw=1, label="trivial predictor")
-        if min(values) > 0 and max(values) > 30 * min(values):
-            axis.set_yscale("log")
-            # Ticks within decades only where decades are few: they would cover each other.
-            few = max(values) < 300 * min(values)
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-            axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.yaxis.set_minor_formatter(NullFormatter())
+        pictures.log_where_wide(axis, [*here["score"], *([trivial] if pd.notna(trivial) else [])])
         axis.set_title(task)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_xlabel("epoch of stage 2")

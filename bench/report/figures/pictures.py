@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.report.frame import Panel
 
@@ -34,6 +36,23 @@ def spread(values: Any) -> tuple[Any, Any, Any]:
 def bars(mean: pd.Series, low: pd.Series, high: pd.Series) -> list[pd.Series]:
     """`yerr` of bars from `low` to `high`; the mean of equal numbers may be off by a rounding, bars must not be negative."""
     return [(mean - low).clip(0), (high - mean).clip(0)]
+
+
+def log_where_wide(axis: Axes, values: Sequence[float]) -> None:
+    """A logarithmic y axis where positive values span a factor of more than 30, with plain numbers at its ticks."""
+    if not 0 < 30 * min(values) < max(values):
+        return
+    axis.set_yscale("log")
+    log_ticks(axis.yaxis, values)
+
+
+def log_ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Plain numbers at the ticks of a logarithmic axis, within decades only where these are few: they would cover each other."""
+    width = max(values) / min(values)
+    subs = (1, 1.5, 2, 3, 5, 7) if width < 5 else (1, 2, 5) if width < 300 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def in_order(names: Sequence[str], column: pd.Series) -> list[str]:

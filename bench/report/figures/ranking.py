@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -51,11 +53,13 @@ def _critical_difference(panel: Panel, m: points.Matrix, found: Friedman) -> Dra
         "not tell them apart."
     )
     title = f"Critical difference, suite {panel.suite}"
-    return Drawing(f"critical_difference_{panel.name}", title, caption, data, lambda: _draw_difference(panel, found))
+    return Drawing(
+        f"critical_difference_{panel.name}", title, caption, data, lambda: _draw_difference(panel, m.rows, found)
+    )
 
 
-def _draw_difference(panel: Panel, found: Friedman) -> Figure:
-    rows, styles = panel.rows, looks(panel)
+def _draw_difference(panel: Panel, rows: Sequence[str], found: Friedman) -> Figure:
+    styles = looks(panel)
     average = np.asarray(found.average_ranks)
     order = np.argsort(average, kind="stable")
     k, half = len(rows), (len(rows) + 1) // 2
@@ -119,7 +123,7 @@ def ticks(end: float, least: float = 0.09) -> list[float]:
 def _draw_profile(panel: Panel, data: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(0.8 * pictures.WIDTH, 2.8), layout="constrained")
     axis = figure.add_subplot()
-    for row in panel.rows:
+    for row in pictures.in_order(panel.rows, data["row"]):
         here = data[data["row"] == row]
         axis.plot(here["tau"], 100 * here["share"], drawstyle="steps-post", label=row, **looks(panel)[row].line2d)
     axis.set_xscale("log")

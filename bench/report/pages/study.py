@@ -17,12 +17,15 @@ import pandas as pd
 
 from bench import studies
 from bench.records.comparable import METHOD_CODE
+from bench.records.record import Record
 from bench.report.document.page import Block, Code, Fold, Page, Section, Text, fold, present
 from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
+from bench.report.figures.price import price_figure
 from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
-from bench.report.frame import Catalogue, Panel, by_backbone, comparable_sets, ordered, to_frame
+from bench.report.floors import beside, data_of, sentences
+from bench.report.frame import FLOOR, Catalogue, Panel, by_backbone, comparable_sets, label, ordered, to_frame
 from bench.report.observations import observe, tuned
 from bench.report.pages.build import commands, failures, page, period
 from bench.report.tables import analyses, provenance
@@ -51,9 +54,11 @@ def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None 
     study, catalogue = studies.find(name), catalogue or Catalogue()
     table = observe(study, size, evidence.records, evidence.curves)
     sections = [_question(study, size, table)]
-    for part in parts(study, size, table):
-        sections += [_verdicts(study, part), _shown(part.panel, catalogue, evidence)]
-    frame = to_frame(list(table.drop_duplicates("id")["record"]))
+    shown = {record["id"]: record for record in table["record"]}
+    for part in parts(study, size, table, evidence.records):
+        sections += [_verdicts(study, part, evidence.folder), _shown(part.panel, catalogue, evidence)]
+        shown |= {record["id"]: record for record in part.panel.cells["record"]}
+    frame = to_frame(list(shown.values()))
     sections += [*failures(frame), _provenance(frame, name, size, evidence.folder)]
     return page(f"Study {study.name}, size {size}", sections, frame)
 
@@ -70,8 +75,8 @@ def judge(study: Study, part: Part) -> list[Verdict]:
     return [decide(rule, part.table, len(study.rules)) for rule in study.rules]
 
 
-def parts(study: Study, size: str, table: pd.DataFrame) -> Iterator[Part]:
-    """The parts of a study's observations, official data first."""
+def parts(study: Study, size: str, table: pd.DataFrame, store: Sequence[Record] = ()) -> Iterator[Part]:
+    """The parts of a study's observations, official data first; where no arm is ridge, with that of the store beside them."""
     for origin in ("official", "generated"):
         chosen = table[table["origin"] == origin]
         if chosen.empty:
@@ -84,18 +89,23 @@ def parts(study: Study, size: str, table: pd.DataFrame) -> Iterator[Part]:
             )
             for apart, (searched, differs) in enumerate(sets):
                 kept = tuned(searched, study)
-                panel = _panel(study, size, kept, backbone)
+                panel = _panel(study, size, kept, backbone, store)
                 yield Part(replace(panel, apart=apart, differs=differs), kept, searched)
 
 
-def _panel(study: Study, size: str, table: pd.DataFrame, backbone: str | None) -> Panel:
-    frame = to_frame(list(table["record"])).assign(row=list(table["arm"]))
+def _panel(study: Study, size: str, table: pd.DataFrame, backbone: str | None, store: Sequence[Record]) -> Panel:
+    cells = list(table["record"])
+    has_ridge = any(record["method"] == FLOOR for record in cells)
+    ridge = [] if has_ridge else beside(store, cells)
+    amounts = {data_of(record) for record in cells}
+    names = [label(FLOOR, {"data": data_of(record)} if len(amounts) > 1 else {}) for record in ridge]
+    frame = to_frame([*cells, *ridge]).assign(row=[*table["arm"], *names])
     frame = frame.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
-    chosen = study.size(size)
+    chosen, floors = study.size(size), tuple(sorted(set(names)))
     rows = tuple(arm.name for arm in study.arms if arm.name in set(frame["row"]))
     tasks = tuple(ordered(frame["task"].unique(), chosen.tasks))
     where = (chosen.profile, chosen.protocol, str(frame["origin"].iloc[0]), backbone)
-    return Panel(f"{study.name}-{size}", *where, frame, tasks, rows, dict(chosen.set))
+    return Panel(f"{study.name}-{size}", *where, frame, tasks, (*floors, *rows), dict(chosen.set), floors=floors)
 
 
 def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
@@ -112,11 +122,12 @@ def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
     return Section("Question", tuple(Text(line) for line in lines))
 
 
-def _verdicts(study: Study, part: Part) -> Section:
+def _verdicts(study: Study, part: Part, folder: Path | str) -> Section:
     found, panel = judge(study, part), part.panel
     price = prices(panel).sentence
     blocks = present(
         _sentence(found),
+        *map(Text, sentences(panel, folder)),
         Text(price) if price else None,
         verdict_table(panel, found),
         tuning_table(study, panel, part.searched),
@@ -146,6 +157,7 @@ def _sentence(found: Sequence[Verdict]) -> Text:
 def _shown(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
     blocks = present(
         tables.score_table(panel, catalogue),
+        price_figure(panel),
         *analysis_figures(panel, evidence.arrays),
         learning_curves(panel, evidence.curves),
         fold("95 % intervals over seeds", tables.interval_table(panel)),

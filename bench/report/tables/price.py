@@ -57,4 +57,6 @@ def _cell(means: pd.DataFrame, row: str, reference: str | None, done: pd.DataFra
     times = None if reference is None else float((means[row] / means[reference]).mean())
     if times is None or not 0 < times < float("inf"):  # also NaN: no task and device in common
         return Entry(f"{mean:.3g} s", mean, n=len(records), records=records)
-    return Entry(f"{times:.1f} × ({mean:.3g} s)", times, n=len(records), records=records)
+    return Entry(
+        f"{times:{'.1f' if times >= 0.05 else '.1g'}} × ({mean:.3g} s)", times, n=len(records), records=records
+    )

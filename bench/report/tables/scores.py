@@ -12,6 +12,7 @@ import pandas as pd
 from bench.records.comparable import NOT_RECORDED
 from bench.report import points
 from bench.report.document.table import Column, Entry, Table, decimals, number, with_best
+from bench.report.floors import data_of
 from bench.report.frame import FLOOR, Catalogue, Panel
 from bench.report.statistics import ranks, win_rate
 from bench.report.tables.entries import WORDS, by_task_and_row, score_entry
@@ -135,6 +136,8 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
         price.note,
         " ".join(shared_by_all(panel, catalogue)),
     ]
+    if panel.floors:
+        notes.insert(1, f"{', '.join(panel.floors)}: a floor beside the arms, in no rank.")
     if len(panel.rows) > 1:
         over_tasks, note = _over_tasks(panel)
         columns += [Column("avg. rank", higher_is_better=False), Column("win rate", "%", higher_is_better=True)]
@@ -147,24 +150,26 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
 
 
 def _beside_the_floor(panel: Panel, entries: list[Entry], higher_is_better: bool) -> list[Entry]:
-    """The entries of a task, one per row, with a mark where a method does not beat ridge on the same task."""
+    """The entries of a task, one per row, with a mark where a method does not beat ridge that learned from the same data."""
     ridge = set(panel.cells.loc[panel.cells["method"] == FLOOR, "row"])
-    floors = [c.value for row, c in zip(panel.rows, entries, strict=True) if row in ridge and c.value is not None]
-    if not floors:
-        return entries
+    data = {row: data_of(panel.of(row)["record"].iloc[0]) for row in panel.rows}
     sign = 1 if higher_is_better else -1
-    floor = max(sign * value for value in floors)
+    valued = [(row, sign * c.value) for row, c in zip(panel.rows, entries, strict=True) if c.value is not None]
+    floors: dict[str, float] = {}
+    for row, value in valued:
+        if row in ridge:
+            floors[data[row]] = max(value, floors.get(data[row], value))
+    below = {row for row, value in valued if row not in ridge and value <= floors.get(data[row], -math.inf)}
     return [
-        replace(entry, marks=(*entry.marks, "floor"))
-        if entry.value is not None and sign * entry.value <= floor and row not in ridge
-        else entry
+        replace(entry, marks=(*entry.marks, "floor")) if row in below else entry
         for row, entry in zip(panel.rows, entries, strict=True)
     ]
 
 
 def _over_tasks(panel: Panel) -> tuple[list[list[Entry]], str]:
-    """The columns average rank and win rate (the first entry is the trivial predictor's, empty), and their note."""
+    """The columns average rank and win rate (empty for the trivial predictor and floors), and their note."""
     m = points.matrix(panel)
+    beside = [Entry()] * (1 + len(panel.floors))
     if not m.tasks:
         empty = [Entry()] * (len(panel.rows) + 1)
         return [empty, empty], "No task was run with every method: there is no average rank and no win rate."
@@ -177,7 +182,7 @@ def _over_tasks(panel: Panel) -> tuple[list[list[Entry]], str]:
         entries = [
             Entry(number(v, places), float(v), n=len(m.tasks), records=i) for v, i in zip(values, ids, strict=True)
         ]
-        columns.append([Entry(), *with_best(entries, higher)])
+        columns.append([*beside, *with_best(entries, higher)])
     left_out = [t for t in panel.tasks if t not in m.tasks]
     note = f"Average rank and win rate over {counted(len(m.tasks), 'task')}"
     note += f" (without {', '.join(left_out)}, not run with every method)" if left_out else ""
