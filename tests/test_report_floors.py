@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,10 +15,11 @@ from bench.report.figures.price import price_figure
 from bench.report.floors import Standing, beside, standings
 from bench.report.frame import Catalogue
 from bench.report.pages import study as page_of
+from bench.report.pages.build import build
 from bench.report.tables.scores import score_table
 from bench.selection import cells_of
 from tests.record_factory import make_record
-from tests.report_helpers import noise, one_panel, records_of
+from tests.report_helpers import CATALOGUE, PDE, noise, one_panel, records_of
 from tests.test_docs import parsed
 
 NAME = "mona-table-pdebench"
@@ -132,7 +134,7 @@ def test_a_task_is_solved_where_no_method_beats_a_floor_by_what_matters(best, tr
 def test_price_beside_score_has_a_mark_for_every_arm_and_says_the_machine():
     records = [*arms("advection", device="AMD EPYC, 2 cores"), ridge(score=0.001)]
     figure = price_figure(part_of(records).panel)
-    assert figure is not None and "AMD EPYC, 2 cores" in figure.caption and "1 CPU threads a cell" in figure.caption
+    assert figure is not None and "AMD EPYC, 2 cores" in figure.caption and "1 thread a cell" in figure.caption
     assert set(figure.data["row"]) == {"ridge", "vanilla", "embedder warm-up", "orca", "mona"}
     assert set(figure.data.loc[figure.data["row"] == "ridge", "seconds"]) == {0.02}
     assert set(figure.data.loc[figure.data["row"] == "mona", "seconds"]) == {40.0}
@@ -140,3 +142,56 @@ def test_price_beside_score_has_a_mark_for_every_arm_and_says_the_machine():
     assert "training time [s]" in svg and "trivial predictor" in svg and "embedder warm-up" in svg
     assert "Score against price" in text_of(records)
     assert price_figure(one_panel([make_record(status="failed")])) is None
+
+
+DECLARED = replace(CATALOGUE, suites={**CATALOGUE.suites, "evidence": ["ecg", "burgers"]})
+
+
+def test_stand_ins_that_nobody_declared_stand_apart_and_in_no_rank():
+    scores = {"advection": (0.1, 0.3), "darcy_pdebench": (0.4, 0.3), "ecg": (0.1, 0.3)}
+    records = [
+        make_record(task=task, method=method, score=score, origin=origin)
+        for task, pair in scores.items()
+        for method, score in zip(("ridge", "mona"), pair, strict=True)
+        for origin in (("generated", "official") if task == "ecg" else ("generated",))
+    ]
+    page = build(Evidence(records), DECLARED)
+    titles = [section.title for section in page.sections]
+    (apart,) = [title for title in titles if "tests of the machinery" in title]
+    assert titles.index(apart) == 1 + titles.index(apart.removesuffix(", tests of the machinery"))
+    shown = {table.name: table for table in page.tables() if table.name.startswith("scores_")}
+    assert set(shown) == {
+        "scores_quick_quick_strict_official", "scores_quick_quick_strict_generated", "scores_quick_quick_strict_generated_machinery",
+    }  # fmt: skip
+    main, other = shown["scores_quick_quick_strict_generated"], shown["scores_quick_quick_strict_generated_machinery"]
+    assert [c.title for c in main.columns] == ["price", "ecg", "avg. rank", "win rate"]
+    assert [c.title for c in other.columns] == ["price", "advection", "darcy_pdebench"]
+    assert main.attention == ("Attention: no method here beats a floor by 2 % on ecg (ridge).",)
+    text = markdown(page)
+    assert "worth transferring to (suite `evidence`): advection, darcy_pdebench." in text
+    assert "beats a floor by 2 % on advection (ridge)." in text
+    assert "Best average rank over 1 task" in text and "over 3 tasks" not in text
+
+
+def test_a_study_judges_all_that_it_names_and_says_which_of_it_is_no_evidence():
+    records = arms("advection", "burgers")
+    plain, split = (page_of.build(NAME, "quick", Evidence(records), catalogue) for catalogue in (CATALOGUE, DECLARED))
+    assert plain.tables()[0] == split.tables()[0], "the verdicts"
+    assert [s.title for s in split.sections][2:4] == [
+        "Evidence, generated data",
+        "Tests of the machinery, generated data",
+    ]
+    assert "all tasks that the study names, advection included" in markdown(split)
+    assert "declared worth" not in markdown(plain)
+    everything = page_of.build(
+        NAME, "quick", Evidence(records), replace(DECLARED, suites={"evidence": ["advection", "burgers"]})
+    )
+    assert markdown(everything) == markdown(plain), "nothing to set apart"
+
+
+def test_the_suite_of_what_is_declared_names_no_other_panel():
+    panel = one_panel(
+        [make_record(task="ecg"), make_record(task="burgers")],
+        replace(DECLARED, suites={"all": [*PDE, "ecg"], "evidence": ["ecg", "burgers"]}),
+    )
+    assert panel.suite == "all"

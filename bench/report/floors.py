@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.records.comparable import TASK
 from bench.records.record import Record
-from bench.report.frame import FLOOR, Panel
+from bench.report.frame import EVIDENCE, FLOOR, Panel
 from bench.studies.study import MATTERS
 from bench.words import counted
 
@@ -108,6 +108,25 @@ def sentences(panel: Panel, results_dir: object) -> Iterator[str]:
             yield f"The trivial predictor beats every arm{when} on {_on([o.task for o in known if not o.beats(o.trivial)], len(known))}"
         if missing := [one.task for one in here if one.ridge is None]:
             yield f"Ridge has no record here{when} on {', '.join(missing)}; this makes them: `{_command(panel, data, missing, results_dir)}`."
+
+
+def solved(panel: Panel) -> list[str]:
+    """`advection (ridge)`, for every task of the panel on which no method beats a floor by the smallest effect that matters."""
+    return [
+        f"{one.task}{f' with {one.data}' if one.data else ''} ({' and '.join(by)})"
+        for one in standings(panel)
+        if (by := one.solved_by)
+    ]
+
+
+def machinery(panel: Panel) -> str:
+    """What tests of the machinery are, and by which floors they are solved."""
+    found = solved(panel)
+    said = f" No method here beats a floor by {MATTERS:g} % on {', '.join(found)}." if found else ""
+    return (
+        f"Stand-ins that were not declared worth transferring to (suite `{EVIDENCE}`): {', '.join(panel.tasks)}. They show that "
+        f"methods run and learn; they stand in no rank and carry no evidence.{said}"
+    )
 
 
 def _on(tasks: Sequence[str], of: int) -> str:

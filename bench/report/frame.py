@@ -31,6 +31,8 @@ KEPT = (
 READ = tuple(RECORD.keys() - {"runtime", "metrics", "metrics_last", "retries", "sidecars"})
 """Keys of a record that reports read."""
 GROUP = ["profile", "protocol", "origin"]
+EVIDENCE = "evidence"
+"""The suite of tasks whose stand-ins are declared, before anything is run, to be worth transferring to; results choose none."""
 FLOOR = "ridge"
 """The method that stands beside the trivial predictor: a linear map that no other should lose to."""
 METHOD_ORDER = (
@@ -91,12 +93,15 @@ class Panel:
     """In what the tasks of a panel apart differ from the main one; of the main one, what stands apart. In words."""
     floors: tuple[str, ...] = ()
     """The first of `rows`, which stand beside the others to be beaten and are ranked nowhere."""
+    evidence: bool = True
+    """Whether it may be read as evidence; False: stand-ins outside of the suite `evidence`, which test the machinery."""
 
     @property
     def name(self) -> str:
         """A file name part, unique among the panels of a report."""
         parts = [self.suite, self.profile, self.protocol, self.origin, self.backbone]
         parts += [f"apart{self.apart}"] if self.apart else []
+        parts += [] if self.evidence else ["machinery"]
         return "_".join(p for p in parts if p)
 
     @functools.cached_property
@@ -244,7 +249,7 @@ def suite_of(tasks: Sequence[str], suites: Mapping[str, Sequence[str]]) -> dict[
 def panels(frame: pd.DataFrame, catalogue: Catalogue, only: Sequence[str] | None = None) -> list[Panel]:
     """The panels of all cells, or of those in the suites `only`; official data first, then by suite and protocol."""
     out = []
-    suites = {s: m for s, m in catalogue.suites.items() if only is None or s in only}
+    suites = {s: m for s, m in catalogue.suites.items() if (s != EVIDENCE if only is None else s in only)}
     for key, group in frame.groupby(GROUP, sort=True):
         profile, protocol, origin = map(str, key)
         if only is not None:
@@ -292,6 +297,26 @@ def comparable_sets(
             differs[0].append(f"{name}: {stand} apart, in a section of their own ({said})")
     for n, part in cells.groupby(cells.index.map(number)):
         yield int(n), part, tuple(differs[int(n)])
+
+
+def by_evidence(panel: Panel, catalogue: Catalogue) -> list[Panel]:
+    """The panel; of generated data, where a suite `evidence` declares tasks, those of it, and the others as tests of the machinery."""
+    declared = catalogue.suites.get(EVIDENCE)
+    if panel.origin != "generated" or declared is None:
+        return [panel]
+    # A column may be named by its metric, too; the record always has the task alone.
+    chosen = pd.Series([record["task"] in declared for record in panel.cells["record"]], index=panel.cells.index)
+    return [_only(panel, chosen == kind, kind) for kind in (True, False) if (chosen == kind).any()]
+
+
+def _only(panel: Panel, chosen: pd.Series, evidence: bool) -> Panel:
+    cells = panel.cells[chosen].reset_index(drop=True)
+    tasks, rows = (
+        tuple(x for x in of if x in set(cells[key])) for of, key in ((panel.tasks, "task"), (panel.rows, "row"))
+    )
+    differs = tuple(said for said in panel.differs if said.partition(": ")[0] in set(cells["task"]))
+    floors = tuple(row for row in panel.floors if row in rows)
+    return replace(panel, cells=cells, tasks=tasks, rows=rows, differs=differs, floors=floors, evidence=evidence)
 
 
 def _panel(key: tuple[str, str, str, str, str | None], cells: pd.DataFrame, order: Sequence[str]) -> Panel:

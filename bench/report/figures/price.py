@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from bench.report.figures import pictures
 from bench.report.figures.drawing import MUTED, Drawing, drawing_of, looks, title_of
 from bench.report.frame import Panel
+from bench.words import counted
 
 
 def price_figure(panel: Panel) -> Drawing | None:
@@ -15,12 +16,13 @@ def price_figure(panel: Panel) -> Drawing | None:
     cells = panel.cells.assign(seconds=panel.cells[["seconds_stage1", "seconds_stage2"]].fillna(0).sum(axis=1))
     cells = cells[(cells["status"] == "done") & cells["score"].notna() & (cells["seconds"] > 0)]
     data = cells[["task", "row", "seed", "seconds", "score", "id"]].rename(columns={"id": "record"})
-    threads = sorted({str(n) for record in cells["record"] if (n := record["threads"])})
-    alone = f", {' or '.join(threads)} CPU threads a cell" if threads else ""
+    threads = " or ".join(
+        counted(n, "thread") for n in sorted({record["threads"] or 0 for record in cells["record"]}) if n
+    )
     caption = (
         "Score on test against the seconds that both stages of training took (logarithmic): mean over seeds, with the lowest "
         "and highest seed as bars. Dotted: the trivial predictor, which takes none. Seconds are wall-clock time on "
-        f"{', '.join(sorted(cells['device'].unique()))}{alone}; cells that ran side by side, or beside other work, shared its "
+        f"{', '.join(sorted(cells['device'].unique()))}{threads and f', {threads} a cell'}; cells that ran side by side, or beside other work, shared its "
         "cores, so they are upper bounds, and a factor below two says little."
     )
     return drawing_of(panel, "price", title_of("Score against price", panel), caption, data, _draw)

@@ -14,7 +14,8 @@ from bench.report.evidence import Evidence
 from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.ranking import ranking_figures
-from bench.report.frame import Catalogue, Panel, panels, shown_in, to_frame
+from bench.report.floors import machinery
+from bench.report.frame import Catalogue, Panel, by_evidence, panels, shown_in, to_frame
 from bench.report.tables import analyses, entries, over_tasks, provenance, published, searches
 from bench.report.tables import scores as tables
 from bench.report.tables.price import prices
@@ -32,7 +33,7 @@ def build(evidence: Evidence, catalogue: Catalogue | None = None, suites: Sequen
     """The page of all records, or of those in `suites`."""
     catalogue = catalogue or Catalogue()
     frame = to_frame(evidence.records)
-    parts = panels(frame, catalogue, suites)
+    parts = [part for panel in panels(frame, catalogue, suites) for part in by_evidence(panel, catalogue)]
     shown = shown_in(frame, parts)
     made = [_panel(panel, catalogue, evidence) for panel in parts]
     # Only now is it known which sidecars could not be read.
@@ -71,7 +72,10 @@ def heading(panel: Panel) -> str:
     """`Suite quick: quick profile, strict protocol, generated data`."""
     on = f", backbone {panel.backbone}" if panel.backbone else ""
     apart = f", set apart {panel.apart}" if panel.apart else ""
-    return f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}{apart}"
+    kind = "" if panel.evidence else ", tests of the machinery"
+    return (
+        f"Suite {panel.suite}: {panel.profile} profile, {panel.protocol} protocol, {panel.origin} data{on}{apart}{kind}"
+    )
 
 
 def _tasks(catalogue: Catalogue, suites: Sequence[str]) -> set[str]:
@@ -88,7 +92,8 @@ def _summary(shown: pd.DataFrame, parts: Sequence[Panel], evidence: Evidence, se
     first = f"{counted(len(shown), 'record')}: {said}. {', '.join(sizes)}."
     lines = [Text(first), *_unreadable(evidence.problems)]
     for panel in parts:
-        standing = f"**{heading(panel)}.** {over_tasks.standing(panel)}"
+        said = over_tasks.standing(panel) if panel.evidence else machinery(panel)
+        standing = f"**{heading(panel)}.** {said}"
         lines.append(Text(f"{standing} {prices(panel).sentence}".rstrip()))
     if searched:
         lines.append(Text(searches.sentence(searched)))
@@ -102,13 +107,14 @@ def _unreadable(problems: Sequence[Problem]) -> list[Block]:
 
 
 def _panel(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
-    pairs = over_tasks.pair_table(panel)
+    pairs = over_tasks.pair_table(panel) if panel.evidence else None
     makers = (analyses.probe_table, analyses.discrepancy_table, analyses.pairing_table, analyses.similarity_table)
     analysed = [table for make in makers if (table := make(panel)) is not None]
     blocks = present(
+        None if panel.evidence else Text(machinery(panel)),
         tables.score_table(panel, catalogue),
         learning_curves(panel, evidence.curves),
-        *ranking_figures(panel),
+        *(ranking_figures(panel) if panel.evidence else ()),
         pairs and Fold("Paired comparison over tasks", (pairs, Text(over_tasks.friedman_in_words(panel)))),
         fold("95 % intervals over seeds", tables.interval_table(panel)),
         fold("Selection bias: last, best on validation, best on test", tables.selection_table(panel)),

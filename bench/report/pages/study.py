@@ -24,8 +24,19 @@ from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.price import price_figure
 from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
-from bench.report.floors import beside, data_of, sentences
-from bench.report.frame import FLOOR, Catalogue, Panel, by_backbone, comparable_sets, label, ordered, to_frame
+from bench.report.floors import beside, data_of, machinery, sentences
+from bench.report.frame import (
+    EVIDENCE,
+    FLOOR,
+    Catalogue,
+    Panel,
+    by_backbone,
+    by_evidence,
+    comparable_sets,
+    label,
+    ordered,
+    to_frame,
+)
 from bench.report.observations import observe, tuned
 from bench.report.pages.build import commands, failures, page, period
 from bench.report.tables import analyses, provenance
@@ -56,7 +67,9 @@ def build(name: str, size: str, evidence: Evidence, catalogue: Catalogue | None 
     sections = [_question(study, size, table)]
     shown = {record["id"]: record for record in table["record"]}
     for part in parts(study, size, table, evidence.records):
-        sections += [_verdicts(study, part, evidence.folder), _shown(part.panel, catalogue, evidence)]
+        kinds = by_evidence(part.panel, catalogue)
+        sections.append(_verdicts(study, part, evidence.folder, kinds))
+        sections += [_shown(panel, catalogue, evidence) for panel in kinds]
         shown |= {record["id"]: record for record in part.panel.cells["record"]}
     frame = to_frame(list(shown.values()))
     sections += [*failures(frame), _provenance(frame, name, size, evidence.folder)]
@@ -122,11 +135,12 @@ def _question(study: Study, size: str, table: pd.DataFrame) -> Section:
     return Section("Question", tuple(Text(line) for line in lines))
 
 
-def _verdicts(study: Study, part: Part, folder: Path | str) -> Section:
+def _verdicts(study: Study, part: Part, folder: Path | str, kinds: Sequence[Panel]) -> Section:
     found, panel = judge(study, part), part.panel
     price = prices(panel).sentence
     blocks = present(
         _sentence(found),
+        *(Text(_machinery_too(kind)) for kind in kinds if not kind.evidence),
         *map(Text, sentences(panel, folder)),
         Text(price) if price else None,
         verdict_table(panel, found),
@@ -154,8 +168,17 @@ def _sentence(found: Sequence[Verdict]) -> Text:
     return Text(" ".join(lines))
 
 
+def _machinery_too(panel: Panel) -> str:
+    """Which tasks of a study are tests of the machinery: what a study names is judged, whatever came out."""
+    return (
+        f"The verdicts are over all tasks that the study names, {', '.join(panel.tasks)} included, whose stand-ins are not "
+        f"declared worth transferring to (suite `{EVIDENCE}`): their scores stand apart below."
+    )
+
+
 def _shown(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
     blocks = present(
+        None if panel.evidence else Text(machinery(panel)),
         tables.score_table(panel, catalogue),
         price_figure(panel),
         *analysis_figures(panel, evidence.arrays),
@@ -167,7 +190,9 @@ def _shown(panel: Panel, catalogue: Catalogue, evidence: Evidence) -> Section:
         fold("Costs", tables.cost_table(panel)),
     )
     backbone = f", backbone {panel.backbone}" if panel.backbone else ""
-    return Section(f"Evidence, {panel.origin} data{backbone}", blocks)
+    return Section(
+        f"{'Evidence' if panel.evidence else 'Tests of the machinery'}, {panel.origin} data{backbone}", blocks
+    )
 
 
 def _provenance(frame: pd.DataFrame, name: str, size: str, folder: Path | str) -> Section:

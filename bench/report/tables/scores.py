@@ -12,11 +12,12 @@ import pandas as pd
 from bench.records.comparable import NOT_RECORDED
 from bench.report import points
 from bench.report.document.table import Column, Entry, Table, decimals, number, with_best
-from bench.report.floors import data_of
+from bench.report.floors import data_of, solved
 from bench.report.frame import FLOOR, Catalogue, Panel
 from bench.report.statistics import ranks, win_rate
 from bench.report.tables.entries import WORDS, by_task_and_row, score_entry
 from bench.report.tables.price import prices
+from bench.studies.study import MATTERS
 from bench.words import counted
 
 TRIVIAL = "trivial predictor"
@@ -68,6 +69,8 @@ def warnings(panel: Panel) -> list[str]:
     found = [f"Attention: {said}." for said in panel.differs]
     for task in panel.tasks:
         found += _about_the_data(task, [r["data"] for r in panel.of(task=task)["record"]])
+    if panel.evidence and panel.origin == "generated":
+        found += [f"Attention: no method here beats a floor by {MATTERS:g} % on {said}." for said in solved(panel)]
     return found + _about_the_software(panel)
 
 
@@ -138,7 +141,7 @@ def score_table(panel: Panel, catalogue: Catalogue) -> Table:
     ]
     if panel.floors:
         notes.insert(1, f"{', '.join(panel.floors)}: a floor beside the arms, in no rank.")
-    if len(panel.rows) > 1:
+    if len(panel.rows) > 1 and panel.evidence:
         over_tasks, note = _over_tasks(panel)
         columns += [Column("avg. rank", higher_is_better=False), Column("win rate", "%", higher_is_better=True)]
         content += over_tasks
