@@ -289,6 +289,11 @@ def _identity_settings(
     """The settings on which a cell's numbers depend, whatever its backbone and seed; UsageError for a wrong one."""
     found = resolve(Cell(task, method, "", profile=profile, protocol=protocol, overrides=overrides))
     found.method.check()
+    if found.trainer.patience and protocol == "paper":
+        raise UsageError(
+            f"trainer.patience={found.trainer.patience}: protocol paper has no validation split to stop by, and reports "
+            "the last epoch; leave it out, or use --protocol strict"
+        )
     return settings.flatten(found, "identity")
 
 

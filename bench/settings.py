@@ -53,6 +53,9 @@ class TrainerSettings:
         256, "samples per forward pass at evaluation (no effect on whole-split metrics)", "[1, inf)"
     )
     eval_every: int = identity(1, "epochs between evaluations on validation", "[1, inf)")
+    patience: int = identity(
+        0, "end stage 2 when this many evaluations on validation have brought no better score; 0: never", "[0, inf)"
+    )
     track_test: bool = identity(False, "also read the test set every epoch: an oracle, never used to select")
     precision: Literal["auto", "fp32", "tf32", "bf16"] = identity("auto", "auto: bf16 on GPUs that have it, else fp32")
     budget_steps: int | None = identity(

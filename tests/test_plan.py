@@ -90,6 +90,8 @@ def test_a_grid_gives_one_cell_for_each_value(tmp_path):
         ({"set": (("mona.lambda_", "1"),)}, "method mona is not among those to run"),
         ({"grid": (("mona.lambda_", ("0", "1")),)}, "method mona is not among those to run"),
         ({"set": (("trainer.lr", "1"),), "grid": (("trainer.lr", ("1", "2")),)}, "say one of them"),
+        ({"protocol": "paper", "set": (("trainer.patience", "3"),)}, "no validation split to stop by"),
+        ({"set": (("trainer.patience", "-1"),)}, "expected a value in [0, inf)"),
         ({"seeds": (2**32,)}, "expected a whole number from 0 to 4294967295"),
         ({"seeds": (-1,)}, "expected a whole number from 0"),
     ],

@@ -131,7 +131,8 @@ class Draft:
     def scored(self, last: Scores, selected: Scores | None, state: State) -> None:
         """Test scores after the last epoch and of the selected one; None where the protocol selects none."""
         name, higher = self.record["metric"], self.record["higher_is_better"]
-        curve = [row["test"] for row in state.curves["stage2"] if row.get("test") is not None]
+        rows = state.curves["stage2"]
+        curve = [row["test"] for row in rows if row.get("test") is not None]
         reported = last if selected is None else selected
         self.record |= {
             "status": "done",
@@ -142,6 +143,9 @@ class Draft:
             "score_best_val": None if selected is None else selected[name]["value"],
             "score_best_test": (max if higher else min)(curve) if curve else None,
             "epoch_best_val": state.best_epoch,
+            "epoch_best_val_at": next((row.get("done") for row in rows if row["epoch"] == state.best_epoch), None),
+            "epochs_stage2": len(rows),
+            "stopped_early": bool(rows) and rows[-1].get("done", 1.0) < 1,
             "val_score": state.best_val,
             "beats_trivial": better(reported[name]["value"], self.record["trivial"]["score"], higher),
         }

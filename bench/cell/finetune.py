@@ -9,6 +9,7 @@ import torch
 
 from bench.analysis.observe import Observer
 from bench.cell.batches import Loader
+from bench.cell.checkpoint import State
 from bench.cell.context import CellContext
 from bench.cell.phase import Phase, warmup_decay
 from bench.cell.scoring import better, evaluate
@@ -42,8 +43,16 @@ def finetune(context: CellContext, observer: Observer) -> None:
     def rate(epoch: float) -> float:
         return config.lr * warmup_decay(epoch, config.warmup_epochs, config.decay_epochs)
 
+    def enough() -> bool:
+        return 0 < config.patience <= since_best(trainer.state)
+
     coupled, gradient = "stage2" in context.run.config.method.couples, _gradient(context)
-    trainer.fit(Phase("stage2", "stage2", moved, gradient, config.epochs, rate, None, coupled, after_epoch))
+    trainer.fit(Phase("stage2", "stage2", moved, gradient, config.epochs, rate, None, coupled, after_epoch, enough))
+
+
+def since_best(state: State) -> int:
+    """Evaluations on validation since the best one: told by the curves, so that a resumed run knows it, too."""
+    return sum("val" in row for row in state.curves["stage2"] if row["epoch"] > (state.best_epoch or 0))
 
 
 def compiles(settings: TrainerSettings, device: torch.device, steps_per_epoch: int) -> bool:

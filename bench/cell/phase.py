@@ -36,6 +36,8 @@ class Phase:
     """Samples of a batch meet in the loss: it may not be cut where memory runs out."""
     after_epoch: Callable[[int, dict[str, Any]], None] | None = None
     """Called with the number of whole epochs and the epoch's row of the curves, to which it may add."""
+    enough: Callable[[], bool] | None = None
+    """Asked before every epoch whether the phase is to end though its length is not over; a resume asks again."""
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ class Trainer:
             raise self._unfit(f"it is inside of phase {state.phase!r}, and {phase.name!r} comes first")
         live = self._begin(phase)
         try:
-            while not live.span.over(state.epoch, state.phase_steps, state.phase_seconds):
-                row = self._epoch(live)
+            while not (self._over(live) or (phase.enough is not None and phase.enough())):
+                row = {**self._epoch(live), "done": self.position.done}
                 if phase.after_epoch is not None:
                     phase.after_epoch(state.epoch, row)
                 state.curves[phase.stage].append(row)
@@ -144,7 +144,7 @@ class Trainer:
             if self._save_is_due():
                 self.save(live.optimizer)
                 clock = time.perf_counter()
-            if live.span.over(state.epoch, state.phase_steps, state.phase_seconds):
+            if self._over(live):
                 break  # a budget may end within an epoch
         return self._close_epoch(phase.stage, self._rate(live), clock)
 
@@ -162,6 +162,10 @@ class Trainer:
         state.group += 1
         state.phase_steps += 1
         state.steps[live.phase.stage] += 1
+
+    def _over(self, live: Live) -> bool:
+        """Whether the phase's length, by epochs or budget, is over."""
+        return live.span.over(self.state.epoch, self.state.phase_steps, self.state.phase_seconds)
 
     def _rate(self, live: Live) -> float:
         """The learning rate now. That of a method's own batches goes by whole epochs: their number may be unknown."""

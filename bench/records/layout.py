@@ -225,7 +225,7 @@ class Stage2Row(TypedDict):
 
 
 class Curves(TypedDict, total=False):
-    """The sidecar `.curves.json`: rows by epoch, with `steps`, `seconds` and, in stage 2, `lr` (at the epoch's end)."""
+    """The sidecar `.curves.json`: rows by epoch, with `steps`, `seconds`, and as the epoch ends `lr` and the part of the phase that is `done`."""
 
     stage1: list[Stage1Row]
     stage2: list[Stage2Row]

@@ -69,7 +69,10 @@ RECORD: Mapping[str, Key] = {
         float, "best test score of any epoch: an oracle, kept under paper or trainer.track_test", True
     ),
     "epoch_best_val": Key(Count, "the epoch best on validation, counted from 1", True),
-    "val_score": Key(float, "validation score at that epoch", True),
+    "epoch_best_val_at": Key(float, "the part of stage 2 as it was planned, 0..1, that was over at its end", True),
+    "epochs_stage2": Key(Count, "epochs of stage 2 that were run", True),
+    "stopped_early": Key(bool, "whether stage 2 ended by `trainer.patience`, before its epochs or budget did", True),
+    "val_score": Key(float, "validation score at the epoch best on validation", True),
     "metrics": Key(
         dict[str, layout.Metric], "every metric of the reported model on test: name -> {value, unit, higher_is_better}"
     ),
