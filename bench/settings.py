@@ -66,7 +66,7 @@ class TrainerSettings:
     )
     recompute: bool = identity(False, "activation checkpointing of the encoder: less memory, one more forward pass")
     compile: Literal["auto", "on", "off"] = runtime(
-        "auto", "torch.compile the steps of stage 2; auto: on a GPU, where they are many enough to repay it"
+        "auto", "torch.compile a phase's plain passes; auto: on a GPU, where its steps are many enough to repay it"
     )
     device: str = runtime("auto", "auto, cpu, cuda, cuda:0, ...", "auto|cpu|cuda(:[0-9]+)?")
     checkpoint_seconds: float = runtime(

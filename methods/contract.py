@@ -129,6 +129,12 @@ class Context(Protocol):
         """A dense target in the units of the model's own output, of which `loss` and scores make physical ones."""
         ...
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The model's output for a batch, in the cell's precision; within `fit`, compiled where its steps repay that.
+
+        What is compiled has no second derivative: for one, call the parts of `model` under `autocast`."""
+        ...
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The cell's precision, for every pass through the model that a method makes; losses stay outside."""
         ...

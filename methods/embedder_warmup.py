@@ -58,16 +58,16 @@ def warm_up_embedder(
     parameters = [*model.embedder.parameters(), *(model.predictor.parameters() if train_predictor else ())]
 
     def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
+        if term is None:
+            loss = context.loss(context.forward(batch.x), batch)
+            loss.backward()
+            return {"loss": loss.detach()}
         with context.autocast():
             tokens = model.embedder(batch.x)
             output = model.predictor(model.encoder(tokens))
-        task = loss = context.loss(output, batch)
-        logged = {}
-        if term is not None:
-            added = term(tokens)
-            loss = task + added
-            logged = {"task": task.detach(), "term": added.detach()}
+        task, added = context.loss(output, batch), term(tokens)
+        loss = task + added
         loss.backward()
-        return {"loss": loss.detach(), **logged}
+        return {"loss": loss.detach(), "task": task.detach(), "term": added.detach()}
 
     context.fit(name, parameters, gradient, epochs=epochs, lr=lr)

@@ -173,6 +173,9 @@ class FakeContext:
     def loss(self, output: torch.Tensor, batch: TorchBatch) -> torch.Tensor:
         return F.cross_entropy(output, batch.y)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)
+
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
 

@@ -19,8 +19,8 @@ from bench import machine
 from bench.cell import phase, trainer
 from bench.cell import story as cells
 from bench.cell.batches import Loader
+from bench.cell.context import compiles
 from bench.cell.determinism import determinism
-from bench.cell.finetune import compiles
 from bench.cell.phase import optimizer_for
 from bench.errors import SetupError
 from bench.models.target import compiled
@@ -236,35 +236,35 @@ def test_a_compiled_step_has_the_loss_and_gradient_of_the_eager_one_for_every_ba
 
 
 @pytest.mark.parametrize(
-    "wanted, device, epochs, budget, expected",
-    [("auto", GPU, 60, None, True), ("auto", GPU, 6, None, False), ("auto", GPU, 7, None, True), ("auto", CPU, 60, None, False),
-     ("auto", GPU, 60, 500, False), ("on", CPU, 1, None, True), ("off", GPU, 60, None, False)],
+    "wanted, device, steps, expected",
+    [("auto", GPU, 2000, True), ("auto", GPU, 1999, False), ("auto", CPU, 2000, False), ("on", CPU, 1, True),
+     ("off", GPU, 2000, False)],
 )  # fmt: skip
-def test_auto_compiles_on_a_gpu_where_the_planned_steps_repay_it(wanted, device, epochs, budget, expected):
-    settings = TrainerSettings(compile=wanted, epochs=epochs, budget_steps=budget)
-    assert compiles(settings, device, steps_per_epoch=300) is expected
+def test_auto_compiles_on_a_gpu_where_the_planned_steps_repay_it(wanted, device, steps, expected):
+    assert compiles(TrainerSettings(compile=wanted), device, steps) is expected
 
 
 @pytest.mark.slow
-def test_a_cell_may_compile_its_step(places, monkeypatch):
+@pytest.mark.parametrize("method, phases", [("vanilla", 1), ("lp_ft", 2)])
+def test_a_cell_may_compile_its_step(places, monkeypatch, method, phases):
     programs, compile_ = [], torch.compile
 
     def traced(model, dynamic, mode):
         assert dynamic is False and mode == "default"
+        programs.append(own := [])
 
         def backend(graph, inputs):
-            programs.append(len(inputs))
+            own.append(len(inputs))
             return graph.forward
 
         return compile_(model, dynamic=dynamic, backend=backend)  # the tracing is real, the C++ compiler left out
 
-    plain = cells.run(one(places.data_dir), places, {})
+    cell = one(places.data_dir, method=method)
+    plain = cells.run(cell, places, {})
     monkeypatch.setattr(torch, "compile", traced)
-    record = cells.run(
-        one(places.data_dir), Places(places.data_dir, places.results_dir / "compiled"), {"trainer.compile": "on"}
-    )
+    record = cells.run(cell, Places(places.data_dir, places.results_dir / "compiled"), {"trainer.compile": "on"})
     assert record["status"] == "done", record["error"]
-    assert programs and record["id"] == plain["id"]
+    assert len(programs) == phases and all(programs) and record["id"] == plain["id"]
     assert record["score"] == pytest.approx(plain["score"], rel=1e-4)
 
 

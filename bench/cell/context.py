@@ -17,9 +17,19 @@ from bench.cell.build import Built
 from bench.cell.phase import Phase, first_step
 from bench.cell.run import Run
 from bench.cell.trainer import Trainer
+from bench.models.target import compiled
+from bench.reckoned import REPAYING_STEPS
+from bench.settings import TrainerSettings
 from methods.contract import MethodError, Position, Source, TorchBatch
 from tasks.contract import Data
 from tasks.losses import LOSSES
+
+
+def compiles(settings: TrainerSettings, device: torch.device, steps: int) -> bool:
+    """Whether a phase of so many steps runs compiled."""
+    if settings.compile != "auto":
+        return settings.compile == "on"
+    return device.type == "cuda" and steps >= REPAYING_STEPS
 
 
 class CellContext:
@@ -28,6 +38,7 @@ class CellContext:
     def __init__(self, run: Run, data: Data, built: Built):
         self.run, self.data, self.built = run, data, built
         self.model: Any = built.model
+        self._forward = self.model
         self.device = run.device
         self.stage1 = run.config.stage1
         self.lr = run.config.trainer.lr
@@ -121,6 +132,19 @@ class CellContext:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The model's output for a batch, in the cell's precision."""
+        with self.autocast():
+            return self._forward(x)
+
+    def compile_for(self, steps: int) -> None:
+        """From now on, `forward` is compiled if so many planned steps repay it, and else the model itself.
+
+        By what is planned and not by what is left, so that a resume decides the same.
+        """
+        fast = compiles(self.run.config.trainer, self.device, steps)
+        self._forward = compiled(self.model, self.device) if fast else self.model
+
     def fit(
         self, name: str, parameters: Iterable[nn.Parameter], gradient: Callable[[Any], Mapping[str, torch.Tensor]], *,
         epochs: int, lr: float | Callable[[int], float], epoch_batches: Callable[[int], Iterator[Any]] | None = None,
@@ -130,6 +154,7 @@ class CellContext:
         def rate(epoch: float) -> float:
             return lr(int(epoch)) if callable(lr) else lr
 
+        self.compile_for(epochs * self.trainer.steps.per_epoch if epoch_batches is None else 0)
         coupled = "stage1" in self.run.config.method.couples
         self.trainer.fit(Phase(name, "stage1", parameters, gradient, epochs, rate, epoch_batches, coupled))
 

@@ -13,9 +13,6 @@ from bench.cell.checkpoint import State
 from bench.cell.context import CellContext
 from bench.cell.phase import Phase, warmup_decay
 from bench.cell.scoring import better, evaluate
-from bench.models.target import compiled
-from bench.reckoned import REPAYING_STEPS
-from bench.settings import TrainerSettings
 from methods.contract import TorchBatch
 
 
@@ -55,23 +52,13 @@ def since_best(state: State) -> int:
     return sum("val" in row for row in state.curves["stage2"] if row["epoch"] > (state.best_epoch or 0))
 
 
-def compiles(settings: TrainerSettings, device: torch.device, steps_per_epoch: int) -> bool:
-    """Whether stage 2 runs compiled; by what is planned and not by what is left, so that a resume decides the same."""
-    if settings.compile != "auto":
-        return settings.compile == "on"
-    planned = settings.epochs * steps_per_epoch if settings.budget_steps is None else settings.budget_steps
-    return device.type == "cuda" and planned >= REPAYING_STEPS
-
-
 def _gradient(context: CellContext) -> Any:
-    method, trainer = context.run.config.method, context.trainer
-    fast = compiles(trainer.settings, context.device, trainer.steps.per_epoch)
-    forward = compiled(context.model, context.device) if fast else context.model
+    method, settings = context.run.config.method, context.trainer.settings
+    planned = settings.epochs * context.trainer.steps.per_epoch
+    context.compile_for(planned if settings.budget_steps is None else settings.budget_steps)
 
     def gradient(batch: TorchBatch) -> Mapping[str, torch.Tensor]:
-        with context.autocast():
-            output = forward(batch.x)
-        loss = method.loss(context, output, batch)
+        loss = method.loss(context, context.forward(batch.x), batch)
         loss.backward()
         return {"loss": loss.detach()}
 
