@@ -94,3 +94,25 @@ def test_what_a_reader_warned_of_stands_under_the_table():
         "Attention: 100% of the test targets of advection are nearly constant fields; a score says little more than how "
         "well a mean is predicted, so read it beside the trivial predictor's.",
     ]
+
+
+def test_arms_whose_last_epoch_is_the_best_in_most_runs_are_named_as_not_converged():
+    def runs(method, *best, **changes):
+        return [make_record(method=method, seed=s, epoch_best_val=b, **changes) for s, b in enumerate(best)]
+
+    short = {"settings": {"trainer.epochs": 5, "trainer.budget_steps": 50}}
+    cells = [*runs("mona", 5, 5, 2), *runs("vanilla", 4, 5), *runs("ridge", 0, 0), *runs("orca", 5, 5, **short)]
+    cells += runs("scratch", 3, 3, epoch_best_val_at=1.0)  # what a record says itself comes first
+    panel = one_panel(cells)
+    (found,) = [text for text in tables.warnings(panel) if "not converged" in text]
+    assert "not converged: scratch, mona. In most" in found
+    assert found in tables.score_table(panel, CATALOGUE).attention
+    costs = tables.cost_table(panel)
+    assert [costs.entry(row, "best epoch at").text for row in ("mona", "vanilla", "scratch")] == ["80", "90", "100"]
+    assert costs.entry("ridge", "best epoch at").value is None, "no stage 2"
+    (orca,) = (row for row in panel.rows if row.startswith("orca"))
+    assert costs.entry(orca, "best epoch at").value is None, "an old record does not say where its budget ended"
+
+
+def test_arms_that_converged_are_not_warned_of():
+    assert "not converged" not in " ".join(tables.warnings(one_panel([make_record(), make_record(seed=1)])))

@@ -145,13 +145,27 @@ class Panel:
         return str(self.of(task=task)["backbone"].iloc[0])
 
 
+def best_at(record: Record) -> float | None:
+    """The part of stage 2, 0 to 1, that was over at the end of the epoch best on validation; None where there is none.
+
+    A record that does not say it (made by an older version) tells it by its epochs, if no budget ended them.
+    """
+    said, best, settings = record["epoch_best_val_at"], record["epoch_best_val"], record["settings"]
+    planned = settings.get("trainer.epochs")
+    if said is not None or not best or not planned:
+        return said
+    budget = settings.get("trainer.budget_steps") or settings.get("trainer.budget_seconds")
+    return None if budget else best / planned
+
+
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One line per record: the keys in `KEPT`, `trivial` (score), `trivial_name`, and `record` whole."""
+    """One line per record: the keys in `KEPT`, `trivial` (score), `trivial_name`, `best_at`, and `record` whole."""
     columns: dict[str, list[Any]] = {key: [record[key] for record in records] for key in KEPT}
     columns["trivial"] = [record["trivial"].get("score") for record in records]
     columns["trivial_name"] = [record["trivial"].get("name") for record in records]
+    columns["best_at"] = [best_at(record) for record in records]
     frame = pd.DataFrame(columns | {"record": list(records)})
-    for column in (*SCORES, *COSTS, "trivial"):
+    for column in (*SCORES, *COSTS, "trivial", "best_at"):
         frame[column] = pd.to_numeric(frame[column])
     return frame
 

@@ -71,7 +71,19 @@ def warnings(panel: Panel) -> list[str]:
         found += _about_the_data(task, [r["data"] for r in panel.of(task=task)["record"]])
     if panel.evidence and panel.origin == "generated":
         found += [f"Attention: no method here beats a floor by {MATTERS:g} % on {said}." for said in solved(panel)]
-    return found + _about_the_software(panel)
+    return found + _not_converged(panel) + _about_the_software(panel)
+
+
+def _not_converged(panel: Panel) -> list[str]:
+    """The rows whose last epoch is the best one on validation in most runs: how far they would get is not known."""
+    at_the_end = panel.cells.dropna(subset="best_at").groupby("row")["best_at"].agg(lambda at: (at >= 1).mean() > 0.5)
+    rows = [row for row in panel.rows if at_the_end.get(row, False)]
+    if not rows:
+        return []
+    return [
+        f"Attention: not converged: {', '.join(rows)}. In most of their runs the last epoch is the best on validation, so "
+        "they might gain by a longer training, and a difference between them may be one of speed."
+    ]
 
 
 def _about_the_software(panel: Panel) -> list[str]:
@@ -228,10 +240,13 @@ def cost_table(panel: Panel) -> Table:
     device = ", ".join(sorted(panel.cells["device"].unique()))
     shares = [(name, "%") for name in ("data", "stage 1", "stage 2", "evaluation")]
     memory = (("peak host memory", "GiB"), ("peak device memory", "GiB"))
-    columns = tuple(Column(title, unit) for title, unit in (("cells", ""), ("device time", "h"), *shares, *memory))
+    heads = (("cells", ""), ("device time", "h"), *shares, *memory, ("best epoch at", "%"))
+    columns = tuple(Column(title, unit) for title, unit in heads)
     notes = (
         f"Sum over all cells of the row, failed ones and repeated attempts included, on: {device}.",
         "Shares are of the whole time; evaluation includes keeping the features that the analyses need.",
+        "Best epoch at: the part of stage 2, as long as it was planned, that was over at the end of the epoch best on "
+        "validation; mean over cells.",
     )
     return Table(f"costs_{panel.name}", f"Costs, suite {panel.suite}", "method", columns, rows, notes)
 
@@ -239,10 +254,11 @@ def cost_table(panel: Panel) -> Table:
 def _costs(cells: pd.DataFrame) -> Iterator[Entry]:
     total = cells["seconds_total"].sum()
     shares = [100 * cells[f"seconds_{s}"].sum() / (total or math.nan) for s in ("data", "stage1", "stage2", "eval")]
+    best = 100 * cells["best_at"].mean()
     peaks = [cells[f"peak_memory_{where}"].max() / 2**30 for where in ("host", "device")]
     count, hours = f"{len(cells)}", f"{total / 3600:.3g}"
-    texts = (count, hours, *(f"{share:.0f}" for share in shares), *(f"{peak:.2f}" for peak in peaks))
-    for value, text in zip((len(cells), total / 3600, *shares, *peaks), texts, strict=True):
+    texts = (count, hours, *(f"{s:.0f}" for s in shares), *(f"{peak:.2f}" for peak in peaks), f"{best:.0f}")
+    for value, text in zip((len(cells), total / 3600, *shares, *peaks, best), texts, strict=True):
         entry = Entry() if pd.isna(value) else Entry(text, float(value))
         yield replace(entry, n=len(cells), records=tuple(cells["id"]))
 
