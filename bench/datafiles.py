@@ -80,7 +80,7 @@ def generate(task: Task, data_dir: Path, profile: str, samples: int | None, dry_
     if task.generate is None:
         return {"task": task.name, "file": None, "bytes": None, "state": "none", "detail": "no stand-in"}
     root = standins.standin_root(data_dir, profile, samples)
-    size = {**task.sizes[profile], **({"samples": samples} if samples else {})}
+    size = {**standins.sizes_of(task, profile), **({"samples": samples} if samples else {})}
     wanted = ", ".join(f"{k} {v}" for k, v in size.items())
     row = {"task": task.name, "file": str(root), "bytes": None, "detail": wanted}
     if dry_run:

@@ -43,7 +43,7 @@ class Options(TypedDict, total=False):
     backbones: Names
     seeds: int | Sequence[int]
     protocol: Literal["strict", "paper"]
-    profile: Literal["published", "quick", "tiny"]
+    profile: Literal["published", "quick", "converged", "tiny"]
     set: Mapping[str, Any]
     """Settings with their values, e.g. {"trainer.epochs": 3}."""
     grid: Mapping[str, Sequence[Any]]
@@ -239,7 +239,7 @@ class TaskHere:
     def load(self, profile: str = "quick", protocol: str = "strict", limit: int | None = None, seed: int = 0) -> Data:
         """The three splits in the units of the task, from its official files, or else from a stand-in that is made now.
 
-        `profile` is the size of the stand-in: `quick`, `published`, or `tiny` for tests. `limit`: at most so many training
+        `profile` is the size of the stand-in: `quick`, `converged`, `published`, or `tiny` for tests. `limit`: at most so many training
         samples, drawn by `seed` as for a cell of that seed. `protocol="paper"` merges validation into training.
         """
         spec = self.spec

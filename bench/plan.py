@@ -32,7 +32,11 @@ class Places:
     results_dir: Path
 
 
-PROFILES = ("published", "quick", "tiny")
+PROFILES = ("published", "quick", "converged", "tiny")
+"""published: as published. quick: stand-ins, minutes on two cores. converged: stand-ins that a transfer can be shown on,
+trained until validation stops improving; the tasks of suite `evidence` have it. tiny: for tests, it learns nothing."""
+STANDINS = ("quick", "converged", "tiny")
+"""Profiles whose recipes are for the sizes of stand-ins."""
 EMBEDDED = "quick"
 """The suite, and its profile, that run where nothing was named and no official data are here."""
 MAX_SEED = 2**32 - 1
@@ -133,8 +137,10 @@ def base_layers(task: str, method: str, profile: str, protocol: str) -> list[Map
     """The layers of settings that a cell has before anybody overrides anything."""
     spec = registry.tasks()[task]
     layers = [protocols.recipe(spec, protocol)]
-    if profile in ("quick", "tiny"):
+    if profile in STANDINS:
         layers.append(spec.quick)
+    if profile == "converged":
+        layers.append(spec.converged or {})
     if profile == "tiny":
         layers.append(TINY)
     return [*layers, protocols.layer(spec, registry.methods()[method], protocol)]
@@ -210,6 +216,8 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
         raise unknown("protocol", selection.protocol, protocols.PROTOCOLS)
     if selection.profile is not None and selection.profile not in PROFILES:
         raise unknown("profile", selection.profile, PROFILES)
+    if selection.profile == "converged":
+        _refuse_machinery([task for task, _ in choose_tasks(selection, data_dir)])
     for seed in selection.seeds:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"seed {seed}: expected a whole number from 0 to {MAX_SEED}")
@@ -248,6 +256,17 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
 def takes(method: str, task: str) -> bool:
     """Whether the task is of a kind that the method is for."""
     return registry.tasks()[task].kind in registry.methods()[method].kinds
+
+
+def _refuse_machinery(names: Iterable[str]) -> None:
+    """Raise for a task that has no converged recipe."""
+    having = [name for name, task in registry.tasks().items.items() if task.converged is not None]
+    for name in names:
+        if name not in having:
+            raise UsageError(
+                f"task {name!r} has no recipe of profile 'converged': its stand-in tests the machinery, and no run of "
+                f"it was shown to converge to more than a line or a constant. Tasks that have one: {', '.join(having)}"
+            )
 
 
 def _refuse_methods_without_task(named: Sequence[str], tasks: Sequence[str]) -> None:

@@ -137,13 +137,18 @@ def _move_into(scratch: Path, root: Path) -> None:
         path.replace(target)
 
 
+def sizes_of(task: Task, profile: str) -> Mapping[str, int]:
+    """The arguments of a task's generator under a profile; the converged one has the quick one's, unless it has its own."""
+    return task.sizes["quick" if profile == "converged" and profile not in task.sizes else profile]
+
+
 def _done_mark(task: Task, root: Path) -> Path:
     return root / ".generated" / f"{task.name}.json"
 
 
 def _mark(task: Task, profile: str, samples: int | None) -> dict[str, Any]:
     """What a stand-in was made from: the arguments of its generator, and the generator's source."""
-    size: dict[str, Any] = dict(task.sizes[profile]) | ({} if samples is None else {"samples": samples})
+    size: dict[str, Any] = dict(sizes_of(task, profile)) | ({} if samples is None else {"samples": samples})
     return {"task": task.name, "size": size, "code": source.digest_of_generators(task.generate.__module__)}
 
 

@@ -217,7 +217,11 @@ class Task:
     source: str
     """Where the official data live, and what the stand-in imitates."""
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Keyword arguments of `generate` per profile: `published`, `quick`, `tiny`. Each has at least `samples`."""
+    """Keyword arguments of `generate` per profile: `published`, `quick`, `tiny`, and `converged` where a task has it.
+    Each has at least `samples`."""
+    converged: Mapping[str, Any] | None = None
+    """The same as `quick` for the converged profile: what differs from `quick`, chosen by a recorded search. None: the
+    stand-in is a test of the machinery, for a line or a constant solves it, or nothing was shown to converge on it."""
     generate: Callable[..., None] | None = None
     """`generate(root, *, samples, **size)` writes stand-in files in the official layout below `root`; seeded per sample.
     None (with no `sizes`): the task has no stand-in and runs on its real files only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.files.manifest import official
 from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import published, sizes
+from tasks.recipe import converged, published, sizes
 
 FILE = official("2D_diff-react_NA_NA.h5", about="13 GB")
 
@@ -25,9 +25,11 @@ TASK = pde(
         paper_test=99,
         policy="pdebench-last10",
     ),
+    suites=("pdebench", "evidence"),
     samples=1000,
     recipe=published(opt="adam", lr=1e-4, wd=1e-3, batch=4, epochs=200, warmup=5, decay=200, clip=1.0),
-    sizes=sizes(samples=(200, 128, 24), nx=(32, 32, 32), nt=(21, 6, 3)),
+    converged=converged(epochs=30, patience=8),
+    sizes=sizes({"samples": 256}, samples=(200, 128, 24), nx=(32, 32, 32), nt=(21, 6, 3)),
     generate=stand_in("tasks.generators.diffusion_reaction_2d", (FILE,)),
     stand_in="solves the same equations from the same kind of noise",
     defects=(

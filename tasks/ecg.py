@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.contract import Data, File, Request, Task
 from tasks.generators import stand_in
-from tasks.recipe import published, quick, sizes
+from tasks.recipe import converged, published, quick, sizes
 
 FILE = File(
     path="ecg/challenge2017.pkl",
@@ -44,7 +44,7 @@ def read(request: Request) -> Data:
 TASK = Task(
     name="ecg",
     title="ECG (CinC 2017 rhythms)",
-    suites=("nas_bench_360", "quick"),
+    suites=("nas_bench_360", "quick", "evidence"),
     kind="classes",
     input_shape=(1, 1000),
     output_shape=(4,),
@@ -61,7 +61,8 @@ TASK = Task(
         opt="sgd", lr=1e-6, wd=0.1, momentum=0.99, batch=4, accum=16, epochs=15, warmup=5, decay=200, seq=64
     ),
     quick=QUICK,
-    sizes=sizes(samples=(8_528, 400, 60), length=(9_000, 1_100, 1_050)),
+    converged=converged(epochs=6, patience=3, seq=13),
+    sizes=sizes({"samples": 1_000}, samples=(8_528, 400, 60), length=(9_000, 1_100, 1_050)),
     read=read,
     generate=stand_in("tasks.generators.ecg", (FILE,)),
     licence="ODC-BY 1.0",

@@ -37,6 +37,8 @@ class Columns(TypedDict, total=False):
     seq: Annotated[int, "model.target_seq_len"]
     """Tokens that a 1D input becomes."""
     eval_batch: Annotated[int, "trainer.eval_batch_size"]
+    patience: Annotated[int, "trainer.patience"]
+    """Evaluations without a better validation score after which training ends; without it none ends it."""
     emb_epochs: Annotated[int, "stage1.epochs"]
     """Epochs of the embedder's own stage, in methods that have one."""
     emb_samples: Annotated[int, "stage1.max_samples"]
@@ -47,6 +49,7 @@ SETTINGS = {name: hint.__metadata__[0] for name, hint in get_type_hints(Columns,
 ALWAYS = ("opt", "lr", "wd", "batch", "epochs", "warmup", "decay")
 """What a published row says of every task."""
 PROFILES = ("published", "quick", "tiny")
+"""Profiles for which every task has sizes. `converged` has those of `quick` where a task says no others."""
 
 
 def columns(**given: Unpack[Columns]) -> Recipe:
@@ -75,6 +78,15 @@ def quick(**changes: Unpack[Columns]) -> Recipe:
     return columns(**changes)
 
 
-def sizes(**given: tuple[int, int, int]) -> Mapping[str, Mapping[str, int]]:
-    """`Task.sizes` from the arguments of a generator, each under `published`, `quick` and `tiny`."""
-    return {profile: {name: of[i] for name, of in given.items()} for i, profile in enumerate(PROFILES)}
+def converged(**changes: Unpack[Columns]) -> Recipe:
+    """What the converged profile changes of the quick one: as `quick`."""
+    return quick(**changes)
+
+
+def sizes(converged: Mapping[str, int] | None = None, **given: tuple[int, int, int]) -> Mapping[str, Mapping[str, int]]:
+    """`Task.sizes` from the arguments of a generator, each under `published`, `quick` and `tiny`.
+
+    `converged`: the arguments that differ from those of `quick` under the converged profile.
+    """
+    made = {profile: {name: of[i] for name, of in given.items()} for i, profile in enumerate(PROFILES)}
+    return made if converged is None else {**made, "converged": {**made["quick"], **converged}}

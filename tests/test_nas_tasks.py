@@ -52,7 +52,7 @@ def test_the_spec_is_the_published_one(name):
     assert (spec.metric, spec.backbone) == (metric, backbone)
     assert "nas_bench_360" in spec.suites and ("quick" in spec.suites) == (name in ("spherical", "ecg"))
     assert all(file.get or file.url for file in spec.files)
-    assert {"published", "quick", "tiny"} == set(spec.sizes) and all("samples" in s for s in spec.sizes.values())
+    assert {"published", "quick", "tiny"} <= set(spec.sizes) and all("samples" in s for s in spec.sizes.values())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -205,3 +205,15 @@ def test_ten_thousand_cells_against_ten_thousand_records_stay_interactive(tmp_pa
     start = time.process_time()
     assert all(p.status == "done" for p in plan.plan(cells, store))
     assert time.process_time() - start < 20
+
+
+def test_the_converged_profile_is_for_the_tasks_of_suite_evidence(tmp_path):
+    having = [name for name, task in registry.tasks().items.items() if task.converged is not None]
+    assert sorted(having) == sorted(registry.suites()["evidence"])
+    chosen = plan.cells(quick(suites=("evidence",), profile="converged"), tmp_path)
+    assert {cell.task for cell in chosen} == set(having)
+    for cell in chosen:
+        short = plan.resolve(replace(cell, profile="quick")).trainer
+        assert plan.resolve(cell).trainer.epochs > short.epochs and plan.resolve(cell).trainer.patience > 0
+    with pytest.raises(UsageError, match=r"'ninapro' has no recipe of profile 'converged'.*Tasks that have one: "):
+        plan.cells(quick(suites=(), tasks=("ninapro",), profile="converged"), tmp_path)

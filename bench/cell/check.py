@@ -35,6 +35,7 @@ from methods.contract import Method
 from tasks.contract import ArraySplit, Data, Split, Task
 from tasks.losses import LOSSES
 from tasks.metrics import METRICS
+from tasks.recipe import PROFILES as SIZED
 from tasks.trivial import PREDICTORS
 
 
@@ -120,7 +121,7 @@ def _task_settings(task: Task) -> None:
 def _stated(task: Task) -> None:
     for field in ("title", "licence", "citation", "source", "split_policy", "suites", "files", "splits"):
         _require(bool(getattr(task, field)), f"{field} is empty")
-    for profile in plan.PROFILES if task.generate else ():
+    for profile in SIZED if task.generate else ():
         _require("samples" in task.sizes.get(profile, {}), f"sizes[{profile!r}] has no `samples`")
 
 

@@ -175,7 +175,7 @@ def _chosen_weights(context: CellContext) -> Mapping[str, torch.Tensor] | None:
 def _keep_predictions(run: Run, last: Tested, selected: Tested | None) -> None:
     """The predictions on the test split beside the record, where they are asked for; else none of an earlier attempt."""
     path, wanted = run.store.sidecar(run.cell.key(), predictions.SUFFIX), run.config.analysis.keep_predictions
-    if not (run.cell.profile == "quick" if wanted is None else wanted):
+    if not (run.cell.profile in ("quick", "converged") if wanted is None else wanted):
         path.unlink(missing_ok=True)
         return
     final, target, extra = last.predicted

@@ -54,7 +54,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     add_places(parser)
     group = parser.add_argument_group("selection", "names take wildcards and any case; lists take spaces or commas")
     add_list(group, "--tasks", "tasks by name, e.g. 'diffusion_*'")
-    add_list(group, "--suite", "suites: nas_bench_360 pdebench quick")
+    add_list(group, "--suite", "suites: nas_bench_360 pdebench quick evidence")
     add_list(group, "--methods", "methods by name (default: vanilla)")
     add_list(group, "--backbones",
              "auto: the task's published backbone if its weights are here, else the embedded one")  # fmt: skip

@@ -82,6 +82,7 @@ def _task(name: str) -> dict[str, Any]:
         ],
         "published settings": dict(t.recipe),
         "quick settings": dict(t.quick),
+        "converged settings": "none: its stand-in tests the machinery" if t.converged is None else dict(t.converged),
         "stand-in sizes": {k: dict(v) for k, v in t.sizes.items()},
         "source": t.source,
         "licence": t.licence,

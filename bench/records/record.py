@@ -46,7 +46,7 @@ RECORD: Mapping[str, Key] = {
     "method": Key(Name, "method name"),
     "backbone": Key(Name, "backbone name"),
     "seed": Key(int, "seed of everything random in the cell"),
-    "profile": Key(Literal["published", "quick", "tiny"], "which recipe and stand-in size: published, quick or tiny"),
+    "profile": Key(Literal["published", "quick", "converged", "tiny"], "which recipe and stand-in size"),
     "protocol": Key(Literal["strict", "paper"], "strict or paper"),
     "origin": Key(Literal["official", "generated"], "official or generated data"),
     "overrides": Key(dict[str, Setting], "identity settings that differ from the task's recipe, by dotted name"),

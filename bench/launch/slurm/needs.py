@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import cost, reckoned, registry
-from bench.plan import Cell
+from bench.plan import STANDINS, Cell
 
 LADDER = (15, 30, 60, 120, 240, 480, 1440, 2880, 4320)
 """Minutes that a cell may be given. Few steps, so that cells share arrays; none of 10 or less, for submitit takes every
@@ -41,8 +41,8 @@ def step_up(minutes: float) -> int:
 
 
 def needs_of(cell: Cell, speeds: Sequence[cost.Speed]) -> Needs:
-    """What this cell should be given. Quick and tiny cells run on a CPU, published ones on one GPU."""
-    if cell.profile in ("quick", "tiny"):
+    """What this cell should be given. Cells of stand-in sizes run on a CPU, published ones on one GPU."""
+    if cell.profile in STANDINS:
         return Needs(0, 2, 4, step_up(_measured(cell, speeds) or LADDER[0]))
     task = registry.tasks()[cell.task]
     gigabytes = sum(file.size or 0 for file in task.files) / 1e9
