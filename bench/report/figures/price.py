@@ -34,7 +34,10 @@ def _draw(panel: Panel, data: pd.DataFrame) -> Figure:
         for row in pictures.in_order(panel.rows, here["row"]):
             mine = here[here["row"] == row]
             seconds, score = (mine[column].agg(["mean", "min", "max"]) for column in ("seconds", "score"))
-            spread = [[[of["mean"] - of["min"]], [of["max"] - of["mean"]]] for of in (seconds, score)]
+            # The mean of equal numbers may be off by a rounding, and bars must not be negative.
+            spread = [
+                [[max(0.0, of["mean"] - of["min"])], [max(0.0, of["max"] - of["mean"])]] for of in (seconds, score)
+            ]
             style = {**looks(panel)[row].line2d, "ls": ""}
             axis.errorbar(seconds["mean"], score["mean"], *reversed(spread), label=row, elinewidth=0.9, **style)
         trivial = panel.of(task=task)["trivial"].mean()
