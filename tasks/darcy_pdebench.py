@@ -6,7 +6,7 @@ from tasks.contract import Data, Request
 from tasks.files.manifest import official
 from tasks.generators import stand_in
 from tasks.pde import Pairs, pde
-from tasks.recipe import converged, published, sizes
+from tasks.recipe import published, sizes
 
 FILE = official("2D_DarcyFlow_beta0.1_Train.hdf5", about="1.3 GB")
 PAIRS = Pairs("darcy", "xy", points=64, stored=128, frames=1, inputs=(0,), targets=(1,), constants={"beta": 0.1})
@@ -27,10 +27,9 @@ TASK = pde(
     title="PDEBench Darcy flow (beta 0.1)",
     file=FILE,
     pairs=PAIRS,
-    suites=("pdebench", "quick", "evidence"),
+    suites=("pdebench", "quick"),
     recipe=published(opt="adamw", lr=1e-4, wd=1e-5, batch=4, epochs=100, warmup=5, decay=200, eval_batch=100),
-    converged=converged(epochs=30, patience=8),
-    sizes=sizes({"samples": 500}, samples=(300, 200, 24), nx=(64, 32, 32)),
+    sizes=sizes(samples=(300, 200, 24), nx=(64, 32, 32)),
     read=read,
     generate=stand_in("tasks.generators.darcy_pdebench", (FILE,)),
     stand_in="is the discrete steady state for the same family of coefficients",

@@ -28,7 +28,7 @@ TASK = pde(
     suites=("pdebench", "evidence"),
     samples=1000,
     recipe=published(opt="adam", lr=1e-4, wd=1e-3, batch=4, epochs=200, warmup=5, decay=200, clip=1.0),
-    converged=converged(epochs=30, patience=8),
+    converged=converged(lr=2e-3, epochs=30, patience=8),
     sizes=sizes({"samples": 256}, samples=(200, 128, 24), nx=(32, 32, 32), nt=(21, 6, 3)),
     generate=stand_in("tasks.generators.diffusion_reaction_2d", (FILE,)),
     stand_in="solves the same equations from the same kind of noise",

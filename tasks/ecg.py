@@ -61,8 +61,8 @@ TASK = Task(
         opt="sgd", lr=1e-6, wd=0.1, momentum=0.99, batch=4, accum=16, epochs=15, warmup=5, decay=200, seq=64
     ),
     quick=QUICK,
-    converged=converged(epochs=6, patience=3, seq=13),
-    sizes=sizes({"samples": 1_000}, samples=(8_528, 400, 60), length=(9_000, 1_100, 1_050)),
+    converged=converged(epochs=10, patience=4, seq=8),
+    sizes=sizes({"samples": 600}, samples=(8_528, 400, 60), length=(9_000, 1_100, 1_050)),
     read=read,
     generate=stand_in("tasks.generators.ecg", (FILE,)),
     licence="ODC-BY 1.0",

@@ -23,7 +23,7 @@ from tests.report_helpers import noise, probe_record, records_of
 NAMES = {
     "mona-table-nas-bench-360", "mona-table-pdebench", "mona-figure-2", "mona-figure-3", "mona-figure-4",
     "mona-ablation", "orca-alignment", "body-or-embedder", "pretrained-or-scratch", "proxy-data", "selection-bias",
-    "tuned-baseline", "small-supervised", "equal-budget",
+    "tuned-baseline", "small-supervised", "equal-budget", "convincing", "few-shot",
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_all_of_them_are_there():
 
 def test_every_claim_of_the_field_has_a_study():
     claims = {claim for study in studies.all_studies().values() for claim in study.claims}
-    assert claims == set(range(1, 15))
+    assert claims == set(range(1, 17))
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -166,12 +166,12 @@ def test_equal_scores_can_be_drawn(tmp_path):
 
 def test_a_page_without_records_says_how_to_make_them():
     text = markdown(page_of.build("mona-ablation", "quick", Evidence([])))
-    assert "0 of 96 cells" in text and "python -m bench run --study mona-ablation --size quick" in text
+    assert "0 of 36 cells" in text and "python -m bench run --study mona-ablation --size quick" in text
 
 
 def test_records_of_other_cells_are_left_out():
     text = markdown(page_of.build("mona-ablation", "quick", Evidence([make_record(task="spherical", method="orca")])))
-    assert "0 of 96 cells" in text
+    assert "0 of 36 cells" in text
 
 
 # -- the real thing -------------------------------------------------------------------------------------------------

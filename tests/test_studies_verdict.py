@@ -288,11 +288,33 @@ def test_alignment_loss_against_score_is_a_correlation_within_tasks():
 
 def test_modality_limits_a_rule_to_its_tasks():
     def value(arm, task, seed, overrides):
-        better = arm == "pretrained" and task == "ninapro"
-        shape = {"data": VISION} if task == "ninapro" else {}
-        return {"score": 0.4 - 0.1 * better + noise(arm, task, seed), **shape}
+        vision = task == "diffusion_reaction_2d"
+        better = arm == "pretrained" and vision
+        shape = {"data": VISION} if vision else {}
+        inside = overrides["trainer.lr"] == 2e-3
+        return {"score": 0.4 - 0.1 * better - 0.1 * inside + noise(arm, task, seed), **shape}
 
-    vision, text = decided("pretrained-or-scratch", "quick", value)
+    vision, text = decided("pretrained-or-scratch", "medium", value)
     assert vision.outcome == "supported" and text.outcome != "supported"
     assert vision.estimate is not None and text.estimate is not None
-    assert (vision.estimate.n, text.estimate.n) == (3, 3) and abs(text.estimate.effect) < 1
+    assert (vision.estimate.n, text.estimate.n) == (6, 6) and abs(text.estimate.effect) < 1
+
+
+def test_a_choice_at_the_edge_of_its_grid_decides_nothing():
+    def best_at(rate):
+        def value(arm, task, seed, overrides):
+            return 0.4 - 0.1 * arm.startswith("mona") - 0.1 * (overrides["trainer.lr"] == rate) + noise(arm, task, seed)
+
+        study, part = only_part("tuned-baseline", value)
+        verdict = page_of.judge(study, part)[1]
+        return verdict, page_of.tuning_table(study, part.panel, part.searched, page_of.at_edge(part.table, study))
+
+    inside, chosen = best_at(2e-3)
+    assert inside.outcome == "supported" and not any(cell.marks for _, cells in chosen.rows for cell in cells)
+    edge, chosen = best_at(3e-2)
+    assert edge.outcome == "undecided" and edge.estimate is not None and edge.estimate.effect > 0
+    assert edge.reason == (
+        "the choice of 'mona, tuned' on diffusion_reaction_2d and 'vanilla, tuned' on diffusion_reaction_2d "
+        "lies at the edge of its grid"
+    )
+    assert all(cell.marks == ("edge",) for _, cells in chosen.rows for cell in cells)

@@ -77,6 +77,25 @@ def tuned(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     return table[keep]
 
 
+def at_edge(kept: pd.DataFrame, study: Study) -> dict[str, tuple[str, ...]]:
+    """Tuned arm -> the tasks on which its chosen value is the first or last of its grid: a wider one may hold a better.
+
+    `kept` is what `tuned` left. Grids of names, and of two values or fewer, have no inside and no edge.
+    """
+    found = {}
+    for arm in study.arms:
+        scales = {key: sorted(values) for key, values in arm.grid if len(values) > 2 and not isinstance(values[0], str)}
+        runs = kept[kept["arm"] == arm.name].drop_duplicates("task")
+        edges = [
+            str(task)
+            for task, record in zip(runs["task"], runs["record"], strict=True)
+            if any(record["settings"].get(key) in (scale[0], scale[-1]) for key, scale in scales.items())
+        ]
+        if edges:
+            found[arm.name] = tuple(edges)
+    return found
+
+
 def oriented_values(runs: pd.DataFrame, measure: str) -> pd.Series:
     """A measure of every line, turned so that lower is better."""
     values = runs[measure].astype(float)

@@ -16,7 +16,8 @@ that would matter:
     equal        supported: -δ < low, high < δ. Contradicted: low > δ or high < -δ.
     correlated   as `better`, for Spearman's ρ.
 
-Everything else, and fewer units than the rule asks for, is undecided.
+Everything else, and fewer units than the rule asks for, is undecided; and so is a rule on a tuned arm whose choice lies
+at the edge of its grid on some task, for then the arm has not been tuned.
 
 Seeds say how much training varies, tasks how much the world does. So beside each verdict stand, for two tasks or more:
 
@@ -31,6 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -100,13 +102,18 @@ class Verdict:
         return found
 
 
-def decide(rule: Rule, table: pd.DataFrame, rules: int = 1) -> Verdict:
-    """The verdict of one rule of `rules` on the observations of a study (`observations.observe`)."""
+def decide(
+    rule: Rule, table: pd.DataFrame, rules: int = 1, edges: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Verdict:
+    """The verdict of one rule of `rules` on the observations of a study (`observations.observe`).
+
+    `edges`: what `observations.at_edge` found.
+    """
     level = 1 - rule.alpha / rules
     chosen = table if not rule.modality else table[table["modality"] == rule.modality]
     units = points(rule, chosen) if rule.kind == "correlated" else paired_runs(rule, chosen)
     estimate = _estimate(rule, units, level)
-    outcome, reason = judge(rule, estimate)
+    outcome, reason = _refused(rule, edges) or judge(rule, estimate)
     unit = "ρ" if rule.kind == "correlated" else "%" if _relative(rule) else "points"
     records = tuple(sorted({i for ids in units["records"] for i in ids}))
     found = Verdict(rule, outcome, reason, estimate, level, unit, records)
@@ -114,8 +121,16 @@ def decide(rule: Rule, table: pd.DataFrame, rules: int = 1) -> Verdict:
     if len(tasks) < 2:
         return found
     rest = {task: _estimate(rule, units[units["task"] != task], level) for task in tasks}
-    without = tuple((task, judge(rule, other)[0]) for task, other in rest.items())
+    without = tuple((task, (_refused(rule, edges, task) or judge(rule, other))[0]) for task, other in rest.items())
     return replace(found, without=without, over_tasks=over_tasks(rule, units, level))
+
+
+def _refused(rule: Rule, edges: Mapping[str, Sequence[str]], without: str = "") -> tuple[str, str] | None:
+    """Undecided, with the reason, where an arm of the rule was chosen at the edge of its grid on a task that counts."""
+    arms = sorted({arm for arm, _ in weights_of(rule)}) if rule.kind != "correlated" else []
+    where = {arm: ", ".join(task for task in edges.get(arm, ()) if task != without) for arm in arms}
+    said = [f"{arm!r} on {tasks}" for arm, tasks in where.items() if tasks]
+    return (UNDECIDED, f"the choice of {' and '.join(said)} lies at the edge of its grid") if said else None
 
 
 def _estimate(rule: Rule, units: pd.DataFrame, level: float) -> Estimate | None:

@@ -37,7 +37,7 @@ from bench.report.frame import (
     ordered,
     to_frame,
 )
-from bench.report.observations import observe, tuned
+from bench.report.observations import at_edge, observe, tuned
 from bench.report.pages.build import commands, failures, page, period
 from bench.report.tables import analyses, provenance
 from bench.report.tables import scores as tables
@@ -85,7 +85,8 @@ def verdicts(name: str, size: str, evidence: Evidence) -> dict[str, list[Verdict
 
 def judge(study: Study, part: Part) -> list[Verdict]:
     """The verdict on every rule of a study in one part of its records."""
-    return [decide(rule, part.table, len(study.rules)) for rule in study.rules]
+    edges = at_edge(part.table, study)
+    return [decide(rule, part.table, len(study.rules), edges) for rule in study.rules]
 
 
 def parts(study: Study, size: str, table: pd.DataFrame, store: Sequence[Record] = ()) -> Iterator[Part]:
@@ -144,7 +145,7 @@ def _verdicts(study: Study, part: Part, folder: Path | str, kinds: Sequence[Pane
         *map(Text, sentences(panel, folder)),
         Text(price) if price else None,
         verdict_table(panel, found),
-        tuning_table(study, panel, part.searched),
+        tuning_table(study, panel, part.searched, at_edge(part.table, study)),
         verdict_figure(panel.name, found),
         trend_figure(study, panel),
         *(

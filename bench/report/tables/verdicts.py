@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -89,8 +89,13 @@ def _holds(verdict: Verdict) -> str:
     return f"no: {'; '.join(said)}" if verdict.changed else "yes"
 
 
-def tuning_table(study: Study, panel: Panel, searched: pd.DataFrame) -> Table | None:
-    """What each tuned arm chose on validation, by task, of the runs in `searched`; None if no arm is tuned."""
+def tuning_table(
+    study: Study, panel: Panel, searched: pd.DataFrame, edges: Mapping[str, Sequence[str]]
+) -> Table | None:
+    """What each tuned arm chose on validation, by task, of the runs in `searched`; None if no arm is tuned.
+
+    A choice on a task that `edges` names for its arm is marked.
+    """
     names = {arm.name: [key for key, _ in arm.grid] for arm in study.arms if arm.grid}
     rows = []
     for arm in (row for row in panel.rows if row in names):
@@ -103,7 +108,9 @@ def tuning_table(study: Study, panel: Panel, searched: pd.DataFrame) -> Table | 
                 continue
             settings = runs.iloc[0]["record"]["settings"]
             chosen = ", ".join(f"{key} = {settings.get(key)}" for key in names[arm])
-            cells.append(Entry(f"{chosen} (of {tried['variant'].nunique()})", records=tuple(runs["id"])))
+            marks = ("edge",) if task in edges.get(arm, ()) else ()
+            of = tried["variant"].nunique()
+            cells.append(Entry(f"{chosen} (of {of})", marks=marks, records=tuple(runs["id"])))
         rows.append((arm, tuple(cells)))
     if not rows:
         return None
