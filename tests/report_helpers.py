@@ -58,7 +58,9 @@ def records_of(name: str, size: str, value, **more) -> list[Record]:
             said = value(arm, task, seed, dict(overrides))
             changes = said if isinstance(said, dict) else {"score": said}
             identity = {"task": task, "method": method, "seed": seed, "profile": profile, "protocol": protocol}
-            out[key] = make_record(**identity, overrides=dict(overrides), **more, **changes)
+            made = make_record(**identity, overrides=dict(overrides), **more, **changes)
+            # What is not overridden is the recipe's, here one that lies inside of every grid.
+            out[key] = made | {"settings": {**made["settings"], "trainer.lr": 2e-3, **dict(overrides)}}
     return list(out.values())
 
 
