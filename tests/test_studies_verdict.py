@@ -303,7 +303,8 @@ def test_modality_limits_a_rule_to_its_tasks():
 def test_a_choice_at_the_edge_of_its_grid_decides_nothing():
     def best_at(rate):
         def value(arm, task, seed, overrides):
-            return 0.4 - 0.1 * arm.startswith("mona") - 0.1 * (overrides.get("trainer.lr") == rate) + noise(arm, task, seed)
+            gain = arm.startswith("mona") + (overrides.get("trainer.lr") == rate)
+            return 0.4 - 0.1 * gain + noise(arm, task, seed)
 
         study, part = only_part("tuned-baseline", value)
         verdict = page_of.judge(study, part)[1]
