@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import bench
 from bench.cell.story import run
+from bench.cell.whole import FORMAT
 from bench.cli import main
 from bench.errors import UsageError
 from bench.plan import Places
@@ -87,17 +88,29 @@ def test_a_model_scored_on_another_task_is_said_to_be_of_its_own(places, capsys)
     assert (said["task"], said["trained_on"]) == ("shallow_water", "darcy_pdebench") and said["metrics"]
 
 
+def test_a_model_that_other_code_trained_is_scored_with_a_warning(places, capsys):
+    _, path = kept(places, **{"trainer.epochs": "1"})
+    damaged(path, code={"task": "0" * 16, "method": json.loads(about_of(path))["code"]["method"]})
+    assert main(["evaluate", str(path), "--data-dir", str(places.data_dir)]) == 0
+    assert "was trained before task darcy_pdebench was edited" in capsys.readouterr().err
+
+
 def test_a_closed_form_has_no_weights_to_keep(places, capsys):
     _, path = kept(places, "darcy_pdebench", "ridge")
     assert not path.exists() and "a closed form has no weights" in capsys.readouterr().err
 
 
+def about_of(path):
+    """What the file says of its model, as JSON."""
+    with safe_open(path, "pt") as file:
+        return file.metadata()["about"]
+
+
 def damaged(path, state=None, **changes):
     """The file with another state or other words about it."""
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    about = json.loads(metadata["about"]) | changes
-    save_file(load_file(path) if state is None else state, path, {**metadata, "about": json.dumps(about)})
+    about = json.loads(about_of(path)) | changes
+    metadata = {"format": FORMAT, "about": json.dumps(about)}
+    save_file(load_file(path) if state is None else state, path, metadata)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +127,8 @@ def damaged(path, state=None, **changes):
         (lambda p: damaged(p, input_shape=[5, 64, 64]), "embedder"),
         (lambda p: damaged(p, dict([*load_file(p).items()][1:])), "has shape none"),
         (lambda p: damaged(p, load_file(p) | {"encoder.more": torch.zeros(2)}), "encoder.more has shape"),
+        (lambda p: damaged(p, {k: v.long() for k, v in load_file(p).items()}), "is torch.int64, expected torch.float32"),
+        (lambda p: damaged(p, {k: v / (k[0] != "e") for k, v in load_file(p).items()}), "values that are not finite"),
         (lambda p: p.unlink(), "cannot be read"),
         (lambda p: damaged(p, {k: v for k, v in load_file(p).items() if k != "output.shift"}), "in other units"),
         (lambda p: damaged(p, {k: v for k, v in load_file(p).items() if not k.startswith("in")}), "in other units"),

@@ -156,6 +156,7 @@ def load_model(path: Path) -> Kept:
     state = {name: tensor for name, tensor in state.items() if not name.startswith(LAST)}
     model = _fitted(model, about, state)
     _refuse_misfit(path, model, state)
+    _refuse_no_numbers(path, model, state)
     model.load_state_dict({**model.state_dict(), **state})
     return Kept(model, about, scales).eval().requires_grad_(False)
 
@@ -163,11 +164,13 @@ def load_model(path: Path) -> Kept:
 def evaluate(path: Path, task: str | None, data_dir: Path) -> tuple[Cell, Scores]:
     """The test scores of a kept model, on its own task or on another one of the same shapes; and the cell that they are of.
 
-    On its own task and a CPU they are the record's, digit for digit. Raises UsageError where the shapes differ, and
+    On its own task and a CPU they are the record's, digit for digit; where code of its task or method has been edited
+    since, a warning says so. Raises UsageError where the shapes differ, and
     DataError or SetupError where the data are not here.
     """
     kept = load_model(path)
     cell = _cell(kept.about, task, data_dir)
+    _warn_of_edits(path, kept.about)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.reading(cell, Places(data_dir, Path(folder)))
         if run.task.kind != kept.about["kind"]:
@@ -198,6 +201,14 @@ def _cell(about: About, task: str | None, data_dir: Path) -> Cell:
         return cell
     origin = standins.origin_here(registry.tasks()[task], data_dir)
     return dataclasses.replace(cell, task=task, origin=origin)
+
+
+def _warn_of_edits(path: Path, about: About) -> None:
+    """Say which code the model was trained by that is not here any more."""
+    now = registry.code_of(about["task"], about["method"], about["origin"])
+    if edited := [part for part in ("task", "method") if about["code"].get(part) != now[part]]:
+        names = " and ".join(f"{part} {about[part]}" for part in edited)  # type: ignore[literal-required]
+        faults.warn(f"{path} was trained before {names} was edited: its scores may not be those of its record")
 
 
 def _built(about: About) -> nn.Module:
@@ -233,6 +244,16 @@ def _refuse_other_scales(path: Path, about: About, scales: Mapping[str, torch.Te
             f"{path} has the scales {', '.join(sorted(scales)) or 'none'}, its metadata name "
             f"{', '.join(sorted(about['scales'])) or 'none'}, in pairs of one shape: edited, its outputs would be in other units"
         )
+
+
+def _refuse_no_numbers(path: Path, model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """UsageError that names the first tensor of whole numbers for real ones, or with a value that is not finite."""
+    wanted = model.state_dict()
+    for name, tensor in sorted(state.items()):
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise UsageError(f"{path}: {name} is {tensor.dtype}, expected {wanted[name].dtype}: edited")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UsageError(f"{path}: {name} holds values that are not finite: damaged, or of a run that diverged")
 
 
 def _refuse_misfit(path: Path, model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
