@@ -49,7 +49,7 @@ REFUSED = {
     "run --study mona-ablation --protocol paper --grid trainer.lr=1,2": "--protocol and --grid: the study says",
     "run --study mona-ablation --budget steps=3": "--budget: the study says",
     "run --study mona-ablation --set trainer.lr=1e-3": "only settings that change no result",
-    "run --study mona-ablation --tasks ecg": "unknown task in study mona-ablation, size quick 'ecg': known: darcy",
+    "run --study mona-ablation --tasks ecg": "unknown task in study mona-ablation, size quick 'ecg': known: diffusion_reaction_2d",
     "run --study mona-ablation --seeds 77": "unknown seed in study mona-ablation",
     "run -j 2": "-j has no effect with --executor inline: it is for --executor local",
     "run --watchdog 5": "--watchdog has no effect with --executor inline",
@@ -80,8 +80,10 @@ def test_an_option_without_effect_is_refused(command, capsys, empty_folder):
 
 def test_a_study_is_filtered_by_what_is_named(capsys):
     every = planned(capsys, "--study", "mona-ablation")
-    some = planned(capsys, "--study", "MoNA-Ablation", "--tasks", "darcy*", "--seeds", "0-1", "--backbones", "auto")
-    assert some == [c for c in every if c["task"] == "darcy_pdebench" and c["seed"] < 2] and 0 < len(some) < len(every)
+    some = planned(capsys, "--study", "MoNA-Ablation", "--tasks", "diff*", "--seeds", "0-1", "--backbones", "auto")
+    assert some == [c for c in every if c["task"] == "diffusion_reaction_2d" and c["seed"] < 2] and 0 < len(some) < len(
+        every
+    )
     mona = planned(capsys, "--study", "mona-ablation", "--methods", "MONA")
     assert mona == [c for c in every if c["method"] == "mona"]
     assert planned(capsys, "--study", "mona-ablation", "--set", "trainer.device=cpu") == every

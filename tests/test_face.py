@@ -68,7 +68,10 @@ ASKED = [
     ({"tasks": ["ecg"], "set": {"trainer.lr": 1e-3}}, "--tasks ecg --set trainer.lr=1e-3"),
     ({"tasks": "ecg", "grid": {"trainer.lr": [1e-3, 1e-2]}}, "--tasks ecg --grid trainer.lr=1e-3,1e-2"),
     ({"suite": "quick", "budget": ("steps", 5)}, "--suite quick --budget steps=5"),
-    ({"study": "mona-ablation", "tasks": "fsd50k", "seeds": [0]}, "--study mona-ablation --tasks fsd50k --seeds 0"),
+    (
+        {"study": "mona-ablation", "tasks": "diffusion_reaction_2d", "seeds": [0]},
+        "--study mona-ablation --tasks diffusion_reaction_2d --seeds 0",
+    ),
 ]
 
 

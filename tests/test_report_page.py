@@ -147,8 +147,8 @@ def test_the_command_prints_json_and_reads_the_sidecars(tmp_path, capsys):
 
 
 def test_the_count_is_of_the_pages_own_records(tmp_path, capsys):
-    mine = [make_record(task="fsd50k", method="vanilla", seed=s, profile="quick") for s in range(3)]
-    store = make_store(tmp_path / "results", *mine, make_record(method="plugin"))
+    mine = [make_record(task="diffusion_reaction_2d", seed=s, profile="converged") for s in range(3)]
+    store = make_store(tmp_path / "results", *mine, make_record(task="ecg", method="plugin"))
 
     def said(*options):
         out = ["--out", str(tmp_path / "o"), "--json"]
@@ -157,9 +157,9 @@ def test_the_count_is_of_the_pages_own_records(tmp_path, capsys):
 
     folder = str(store.folder)
     assert said("--results-dir", folder) == 4
-    assert said("--results-dir", folder, "--suite", "pdebench") == 1
+    assert said("--results-dir", folder, "--suite", "nas_bench_360") == 1
     assert said("--results-dir", folder, "--study", "mona-figure-3") == 3
-    assert said("--compare", folder, folder, "--suite", "pdebench") == 2
+    assert said("--compare", folder, folder, "--suite", "nas_bench_360") == 2
 
 
 def test_an_unknown_suite_is_a_usage_error_with_the_nearest_name(tmp_path, capsys):
