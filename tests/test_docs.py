@@ -159,7 +159,7 @@ def test_a_command_that_takes_more_is_rehearsed(page, command, tmp_path, monkeyp
 
 def test_links_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?(?: \"[^)]*\")?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
