@@ -12,7 +12,8 @@ from bench.cli.choosing import wanted
 from bench.report.document.markdown import markdown
 from bench.report.evidence import Evidence
 from bench.report.figures.price import price_figure
-from bench.report.floors import Standing, beside, standings
+from bench.report.figures.studies import trend_figure
+from bench.report.floors import Standing, beside, sentences, standings
 from bench.report.frame import Catalogue
 from bench.report.pages import study as page_of
 from bench.report.pages.build import build
@@ -66,7 +67,7 @@ def test_ridge_stands_beside_the_arms_and_changes_neither_rank_nor_verdict():
     assert found[0] == found[1]
     text = text_of(both)
     assert "beats every arm on 1 of 2 tasks: advection.**" in text
-    assert "The trivial predictor beats every arm on none of 8 tasks." in text
+    assert "The trivial predictor beats every arm on 0 of 8 tasks." in text
     assert "96 of 96 cells" in text
 
 
@@ -195,3 +196,32 @@ def test_the_suite_of_what_is_declared_names_no_other_panel():
         replace(DECLARED, suites={"all": [*PDE, "ecg"], "evidence": ["ecg", "burgers"]}),
     )
     assert panel.suite == "all"
+
+
+def test_along_the_number_of_labels_every_method_has_its_line_and_ridge_too():
+    study = studies.find("few-shot")
+    methods = {arm.name: arm.method for arm in study.arms}
+
+    def value(arm, task, seed, overrides):
+        score = 0.8 - 0.1 * (methods[arm] == "mona") + noise(arm, seed)
+        return {"score": score, "settings": {"data.limit": overrides["data.limit"], "data.samples": 1300}}
+
+    records = records_of("few-shot", "quick", value)
+    task = records[0]["task"]
+    for limit, score in ((1000, 0.9), (30, 0.5)):
+        settings = {"data.limit": limit, "data.samples": 1300}
+        records.append(ridge(task, score=score, profile="converged", settings=settings, overrides=settings))
+    (part,) = page_of.parts(study, "quick", page_of.observe(study, "quick", records, lambda r: {}), records)
+    assert part.panel.floors == ("ridge, data.limit = 30", "ridge, data.limit = 1000")
+    said = list(sentences(part.panel, "results"))
+    assert (
+        f"**Ridge, a linear map of the raw input, beats every arm with data.limit = 30 on 1 of 1 task: {task}.**"
+        in said
+    )
+    (missing,) = [text for text in said if "no record here with data.limit = 100 " in text]
+    assert "--set data.limit=100 data.samples=1300" in missing
+    figure = trend_figure(study, part.panel)
+    assert figure is not None and "data.limit" in figure.svg()
+    assert set(figure.data["method"]) == {*methods.values(), "ridge"}
+    assert dict(figure.data[figure.data["method"] == "ridge"][["at", "score"]].to_numpy()) == {30: 0.5, 1000: 0.9}
+    assert (figure.data.groupby(["method", "at"])["arm"].nunique() == 1).all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,10 +24,15 @@ def data_of(record: Record) -> str:
     return ", ".join(f"{name} = {value}" for name, value in found if value is not None)
 
 
+def own_data(data: str, amounts: Iterable[str]) -> str:
+    """What of `data_of` is not the same in all the `amounts`: the rest goes without saying."""
+    return ", ".join(part for part in data.split(", ") if not all(part in other.split(", ") for other in amounts))
+
+
 def beside(records: Sequence[Record], cells: Sequence[Record]) -> list[Record]:
     """Of `records` those of ridge that belong beside the `cells` of a table, at most one for each task, seed and `DATA`.
 
-    They are of the same task, backbone, seed, profile, protocol, origin and `DATA`, the same files and code of the task,
+    The fewer data the earlier. They are of the same task, backbone, seed, profile, protocol, origin and `DATA`, the same files and code of the task,
     and ridge as it comes. How long the others train is nothing to it.
     """
     wanted = {_place(record) for record in cells}
@@ -36,7 +42,8 @@ def beside(records: Sequence[Record], cells: Sequence[Record]) -> list[Record]:
         if record["method"] == FLOOR and record["score"] is not None and _place(record) in wanted
         if not any(name.startswith("method.") for name in record["overrides"])
     ]
-    return list({_place(record): record for record in sorted(fitting, key=lambda r: (r["end"], r["id"]))}.values())
+    latest = {_place(record): record for record in sorted(fitting, key=lambda r: (r["end"], r["id"]))}
+    return sorted(latest.values(), key=lambda r: [r["settings"].get(name) or math.inf for name in DATA])
 
 
 def _place(record: Record) -> tuple[object, ...]:
@@ -99,9 +106,11 @@ def _standing(panel: Panel, task: str, data: str, cells: pd.DataFrame) -> Standi
 def sentences(panel: Panel, results_dir: object) -> Iterator[str]:
     """On how many tasks a floor beats every method, in plain words; where ridge was not run, the command that runs it."""
     found = standings(panel)
-    for data in dict.fromkeys(one.data for one in found):
+    amounts = dict.fromkeys(data_of(panel.of(row)["record"].iloc[0]) for row in panel.rows)
+    for data in amounts:
         here = [one for one in found if one.data == data]
-        when = f" with {data}" if data else ""
+        own = own_data(data, amounts)
+        when = f" with {own}" if own else ""
         if run := [one for one in here if one.ridge is not None]:
             yield f"**Ridge, a linear map of the raw input, beats every arm{when} on {_on([o.task for o in run if not o.beats(o.ridge)], len(run))}**"
         if known := [one for one in here if one.trivial is not None]:
@@ -130,9 +139,7 @@ def machinery(panel: Panel) -> str:
 
 
 def _on(tasks: Sequence[str], of: int) -> str:
-    if not tasks:
-        return f"none of {counted(of, 'task')}."
-    return f"{len(tasks)} of {counted(of, 'task')}: {', '.join(tasks)}."
+    return f"{len(tasks)} of {counted(of, 'task')}{': ' if tasks else ''}{', '.join(tasks)}."
 
 
 def _command(panel: Panel, data: str, tasks: Sequence[str], results_dir: object) -> str:

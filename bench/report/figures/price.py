@@ -29,7 +29,10 @@ def price_figure(panel: Panel) -> Drawing | None:
 
 
 def _draw(panel: Panel, data: pd.DataFrame) -> Figure:
-    figure, parts = pictures.per_task(panel, data)
+    alone = data["task"].nunique() == 1
+    figure, parts = pictures.per_task(panel, data, 3.6 if alone else 2.4)
+    if alone:  # many arms crowd in one picture
+        figure.set_figwidth(pictures.WIDTH)
     for axis, task, here in parts:
         for row in pictures.in_order(panel.rows, here["row"]):
             mine = here[here["row"] == row]

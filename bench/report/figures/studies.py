@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.report.figures import pictures
-from bench.report.figures.drawing import INK, MARKERS, MUTED, Drawing, drawing_of, looks
+from bench.report.figures.drawing import INK, MARKERS, MUTED, Drawing, colour_of, drawing_of, looks
+from bench.report.floors import data_of
 from bench.report.frame import Panel
 from bench.report.verdict import CONTRADICTED, FEWEST_TASKS, NEGLIGIBLE, SUPPORTED, UNDECIDED, Verdict, points
 from bench.studies.study import MEASURES, Rule, Study
@@ -82,37 +82,52 @@ def _draw_verdicts(data: pd.DataFrame) -> Figure:
 def trend_figure(study: Study, panel: Panel) -> Drawing | None:
     """The score against the setting that the arms with a place (`at`) scan; None with fewer than two of them."""
     places = {arm.name: arm.at for arm in study.arms if arm.at is not None}
+    # A floor that learned from as much data as the arms of one place stands at that place, too.
+    amounts = {
+        data_of(record): places[row] for row in panel.rows if row in places for record in panel.of(row)["record"]
+    }
+    scans_data = len(amounts) == len(set(places.values())) > 1
+    places |= {row: amounts[data_of(panel.of(row)["record"].iloc[0])] for row in panel.floors if scans_data}
     cells = panel.cells[panel.cells["row"].isin(places) & panel.cells["score"].notna()]
-    data = cells[["task", "row", "seed", "score", "id"]].rename(columns={"id": "record", "row": "arm"})
-    data.insert(2, "at", data["arm"].map(places))
+    data = cells[["task", "row", "method", "seed", "score", "id"]].rename(columns={"id": "record", "row": "arm"})
+    data.insert(3, "at", data["arm"].map(places))
     if data["at"].nunique() < 2:
         return None
     caption = (
         "Test score of the arms that differ in one scanned setting, evenly spaced and not to scale: mean over seeds, "
-        "with the lowest and highest seed as bars."
+        "with the lowest and highest seed as bars; a line joins the arms of one method."
     )
-    title = f"Score along {', '.join(a for a in sorted(places, key=places.__getitem__) if a in set(data['arm']))}"
+    several = data["method"].nunique() > 1
+    names = [a for a in sorted(places, key=lambda arm: (places[arm], arm)) if a in set(data["arm"])]
+    title = "Score along the scanned setting, by method" if several else f"Score along {', '.join(names)}"
     scanned = dict.fromkeys(
-        f"{arm.method}: {name.partition('.')[2].rstrip('_')}"
+        name if several else f"{arm.method}: {name.partition('.')[2].rstrip('_')}"
         for arm in study.arms
         if arm.name in places
         for name, _ in arm.set
+        if name != "trainer.eval_every"
     )
     return drawing_of(panel, "trend", title, caption, data, partial(_draw_trend, ", ".join(scanned)))
 
 
 def _draw_trend(label: str, panel: Panel, data: pd.DataFrame) -> Figure:
     figure, parts = pictures.per_task(panel, data)
+    several = data["method"].nunique() > 1
     for axis, task, here in parts:
-        mean, low, high = pictures.spread(here.groupby("at")["score"])
-        x = np.arange(len(mean))
-        axis.errorbar(x, mean, yerr=pictures.bars(mean, low, high), color=MUTED, elinewidth=0.9, lw=1)
-        for arm, mine in here.groupby("arm", sort=False):
-            place = list(mean.index).index(mine["at"].iloc[0])
-            axis.plot(place, mine["score"].mean(), **{**looks(panel)[str(arm)].line2d, "ls": ""})
-        axis.set_xticks(x, [f"{value:g}" for value in mean.index])
+        at = sorted(here["at"].unique())
+        for method, mine in here.groupby("method", sort=False):
+            mean, low, high = pictures.spread(mine.groupby("at")["score"])
+            x = [at.index(place) for place in mean.index]
+            arms = {str(arm): one for arm, one in mine.groupby("arm", sort=False)}
+            whole = looks(panel)[next(iter(arms))].line2d | {"color": colour_of(str(method)), "label": str(method)}
+            bar = {"elinewidth": 0.9, "lw": 1, **(whole if several else {"color": MUTED})}
+            axis.errorbar(x, mean, yerr=pictures.bars(mean, low, high), **bar)
+            for arm, one in () if several else arms.items():
+                axis.plot(at.index(one["at"].iloc[0]), one["score"].mean(), **{**looks(panel)[arm].line2d, "ls": ""})
+        axis.set_xticks(range(len(at)), [f"{value:g}" for value in at])
         axis.set(title=task, xlabel=label)
         axis.set_ylabel(pictures.score_label(panel, task))
+    pictures.legend_below(figure)
     return figure
 
 

@@ -24,7 +24,7 @@ from bench.report.figures.analyses import analysis_figures
 from bench.report.figures.curves import learning_curves
 from bench.report.figures.price import price_figure
 from bench.report.figures.studies import correlation_figure, trend_figure, verdict_figure
-from bench.report.floors import beside, data_of, machinery, sentences
+from bench.report.floors import beside, data_of, machinery, own_data, sentences
 from bench.report.frame import (
     EVIDENCE,
     FLOOR,
@@ -33,7 +33,6 @@ from bench.report.frame import (
     by_backbone,
     by_evidence,
     comparable_sets,
-    label,
     ordered,
     to_frame,
 )
@@ -112,10 +111,10 @@ def _panel(study: Study, size: str, table: pd.DataFrame, backbone: str | None, s
     has_ridge = any(record["method"] == FLOOR for record in cells)
     ridge = [] if has_ridge else beside(store, cells)
     amounts = {data_of(record) for record in cells}
-    names = [label(FLOOR, {"data": data_of(record)} if len(amounts) > 1 else {}) for record in ridge]
+    names = [", ".join(part for part in (FLOOR, own_data(data_of(record), amounts)) if part) for record in ridge]
     frame = to_frame([*cells, *ridge]).assign(row=[*table["arm"], *names])
     frame = frame.sort_values(["task", "row", "seed", "id"]).reset_index(drop=True)
-    chosen, floors = study.size(size), tuple(sorted(set(names)))
+    chosen, floors = study.size(size), tuple(dict.fromkeys(names))
     rows = tuple(arm.name for arm in study.arms if arm.name in set(frame["row"]))
     tasks = tuple(ordered(frame["task"].unique(), chosen.tasks))
     where = (chosen.profile, chosen.protocol, str(frame["origin"].iloc[0]), backbone)
