@@ -9,12 +9,11 @@ from bench import machine
 from bench.cell import data as loading
 from bench.cell import story as cells
 from bench.cell import trainer
+from bench.cell.checkpoint import load_checked
 from bench.plan import Places
 from tests.cell_helpers import one
-
-
-class Killed(BaseException):
-    pass
+from tests.fake_device import DEVICE, device_without_numbers
+from tests.tiny_training import Killed, same, train
 
 
 @pytest.fixture
@@ -60,3 +59,26 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_from(killed, monkeypatch, cap
     record = cells.run(*killed, {})
     assert record["status"] == "done" and record["git"]["commits"] == ["second"]
     assert "made with other data, code or weights" in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*which is a no-op")  # there are no numbers to copy
+@pytest.mark.parametrize("kill_at", [5, 20], ids=["stage1", "stage2"])
+def test_a_run_goes_on_on_another_device(tmp_path, monkeypatch, kill_at):
+    """Weights, moments and sums of the epoch under way go there; on the new one nothing meets what is elsewhere."""
+    with pytest.raises(Killed):
+        train(tmp_path, kill_at=kill_at)
+    with device_without_numbers(monkeypatch) as (_, moved):
+        went_on, model = train(tmp_path, device=DEVICE, moved=moved, checkpoint_seconds=1e9)
+    assert went_on.checkpoints.loaded is not None and went_on.state.finished == ["warm", "stage2"]
+    assert {tensor.device for tensor in model.state_dict().values()} == {DEVICE}
+    assert went_on.state.steps == {"stage1": 12, "stage2": 18}
+
+
+def test_a_checkpoint_of_a_card_is_gone_on_from_where_there_is_none(tmp_path):
+    _, whole = train(tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", kill_at=20)
+    path = tmp_path / "killed" / "checkpoint.pt"
+    torch.save(load_checked(path) | {"rng_device": torch.zeros(16, dtype=torch.uint8)}, path)
+    resumed, model = train(tmp_path / "killed")
+    assert resumed.checkpoints.loaded == path and same(model, whole)

@@ -22,11 +22,11 @@ class Killed(BaseException):
     """Stands in for kill -9: nothing in the trainer may catch it."""
 
 
-def data(n=22):
+def data(n=22, device=CPU):
     r = np.random.default_rng(0)
     x = r.normal(size=(n, 3)).astype(np.float32)
-    noise = lambda x, g: x + 0.1 * torch.randn(x.shape, generator=g)  # noqa: E731
-    return Loader(ArraySplit(x, (x.sum(1, keepdims=True) ** 2).astype(np.float32), augment=noise), CPU)
+    noise = lambda x, g: x + 0.1 * torch.randn(x.shape, generator=g).to(x.device)  # noqa: E731
+    return Loader(ArraySplit(x, (x.sum(1, keepdims=True) ** 2).astype(np.float32), augment=noise), device)
 
 
 def network(seed=0):
@@ -43,11 +43,13 @@ def squared_error(model):
     return gradient
 
 
-def train(folder, *, kill_at=None, **changes):
-    """Two phases of a small run; killed after `kill_at` optimiser steps. Returns (trainer, model)."""
-    model = network()
+def train(folder, *, kill_at=None, device=CPU, moved=lambda model: model, **changes):
+    """Two phases of a small run; killed after `kill_at` optimiser steps. Returns (trainer, model).
+
+    Elsewhere than on the CPU, `moved` brings the model to the `device`."""
+    model = moved(network())
     settings = TrainerSettings(**{"lr": 1e-2, "batch_size": 4, "checkpoint_seconds": 0.0, **changes})
-    trainer = Trainer(model, data(), settings, 7, Checkpoints(folder), lambda word: None)
+    trainer = Trainer(model, data(device=device), settings, 7, Checkpoints(folder), lambda word: None)
     steps, gradient = [0], squared_error(model)
 
     def counted(batch):
