@@ -30,8 +30,8 @@ from bench.plan import Cell, Places
 from bench.sources.data import SourceData
 from methods.transport import otdd
 
-DEVICE = torch.device("meta")
-"""On a fake `cuda` nothing is differentiated without a driver. To FakeTensorMode this one is as foreign to the host."""
+DEVICE = torch.device("lazy:0")
+"""On a fake `cuda` nothing can be differentiated without a driver. To a FakeTensorMode this device is as foreign to the host."""
 ROOMS = ("bench", "methods", "tasks", "tests")
 COPIES = ("aten::_to_copy", "aten::copy_", "prims::device_put")
 
@@ -52,6 +52,11 @@ class Watch(TorchDispatchMode):
         if not any(_without_numbers(leaf) for leaf in tree_leaves((args, kwargs))):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
+        if torch.is_inference_mode_enabled() and func.namespace == "aten":
+            with self:  # operations come in one piece here that are taken apart before otherwise
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
         if name == "aten::_local_scalar_dense":
             self.note()
             return True if args[0].dtype == torch.bool else 1

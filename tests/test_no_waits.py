@@ -23,7 +23,7 @@ BOTH = ("ecg", "darcy_pdebench")
 WHOLE = [(task, "vanilla") for task in BOTH]
 """Cells with a whole body. Elsewhere one block stands for all, and none where only the task is another."""
 TRANSPORT = {"transport", "_unread", "diameters", "_self_distances", "backward"}
-"""A transport asks for the clouds' widths, whether float32 held its sums, and whether what came out is finite."""
+"""A transport asks for the clouds' widths, and whether points, sums in float32, duals and gradient are finite."""
 WAITS = {"orca": TRANSPORT, "recraft": TRANSPORT}
 CELLS: list[Any] = [(task, "vanilla") for task in registry.tasks().items]
 CELLS += [pytest.param(task, name, marks=pytest.mark.slow) for name, kind in registry.methods().items.items() for task in BOTH

@@ -61,7 +61,6 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_from(killed, monkeypatch, cap
     assert "made with other data, code or weights" in capfd.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*which is a no-op")  # there are no numbers to copy
 @pytest.mark.parametrize("kill_at", [5, 20], ids=["stage1", "stage2"])
 def test_a_run_goes_on_on_another_device(tmp_path, monkeypatch, kill_at):
     """Weights, moments and sums of the epoch under way go there; on the new one nothing meets what is elsewhere."""

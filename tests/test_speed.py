@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import machine
@@ -26,9 +25,7 @@ from bench.errors import SetupError
 from bench.models.target import compiled
 from bench.plan import Places
 from bench.settings import TrainerSettings
-from methods.outer_loss import align_and_uniform, pooled
 from tasks.contract import ArraySplit, Batch
-from tasks.files.augment import image_augmentation
 from tests.cell_helpers import one
 
 CPU, GPU = torch.device("cpu"), types.SimpleNamespace(type="cuda")
@@ -317,43 +314,3 @@ def test_a_cell_imports_nothing_heavy_that_it_may_not_need():
     heavy = ("scipy.stats", "sklearn", "pandas", "matplotlib", "timm", "transformers")
     code = f"import sys, bench.cell.story; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-class Uploads(TorchDispatchMode):
-    """Notes every copy from pageable memory to the device, for which the host waits."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if func.name().split(".")[0] in ("aten::_to_copy", "aten::copy_", "prims::device_put"):
-            source = args[1] if func.name().startswith("aten::copy_") else args[0]
-            if source.device.type == "cpu" and out.device.type == "cuda":
-                self.seen.append(func.name())
-        return out
-
-
-def augment(x):
-    crop = image_augmentation(np.zeros((3, 1, 1), np.float32), 4)
-    crop(x, torch.Generator())  # the first batch of a split takes the fill to the device
-    return lambda: crop(x, torch.Generator())
-
-
-def outer_loss(x):
-    return lambda: align_and_uniform(pooled(x.flatten(2)), torch.zeros(len(x), dtype=torch.long, device=x.device))
-
-
-@pytest.mark.parametrize(
-    "part, uploads",
-    [(augment, 5), (outer_loss, 0), (lambda x: lambda: torch.ones(3).to(x), 1)],  # the last shows that the watch sees
-    ids=["augment", "outer_loss", "an upload"],
-)
-def test_on_a_gpu_nothing_is_uploaded_anew_for_every_batch(part, uploads):
-    """On a device that holds no numbers. Torch has no generator of it, so the five draws are the host's here."""
-    with FakeTensorMode():
-        call = part(torch.ones(4, 3, 8, 8, device="cuda"))
-        with Uploads() as watch:
-            call()
-    assert len(watch.seen) == uploads
