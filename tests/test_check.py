@@ -30,6 +30,18 @@ FAULTS = {
 }
 
 
+def others_than_its_batches(data):
+    class Split(type(data.test)):
+        def batch(self, index, rng):
+            batch = super().batch(index, rng)
+            return dataclasses.replace(batch, y=batch.y + 1)
+
+    return {"test": Split(data.test.x, data.test.y)}
+
+
+FAULTS["test: its `targets` are others"] = others_than_its_batches
+
+
 @pytest.mark.parametrize("said", FAULTS)
 def test_splits_that_are_not_as_the_contract_has_them_are_named(said, shared_data, tmp_path, monkeypatch):
     def read(request):

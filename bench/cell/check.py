@@ -32,7 +32,7 @@ from bench.cell.story import run as run_cell
 from bench.plan import Cell, Places, Selection
 from bench.protocols import PROTOCOLS
 from methods.contract import Method
-from tasks.contract import ArraySplit, Data, Split, Task
+from tasks.contract import ArraySplit, Data, Split, Task, targets_of
 from tasks.losses import LOSSES
 from tasks.metrics import METRICS
 from tasks.recipe import PROFILES as SIZED
@@ -160,7 +160,8 @@ def _splits_of(task: Task, places: Places, protocol: str) -> None:
 
 
 def _fits(task: Task, loaded: Data, name: str, split: Split) -> None:
-    batch, labels = split.batch(np.arange(min(4, len(split))), None), split.labels
+    index = np.arange(min(4, len(split)))
+    batch, labels = split.batch(index, None), split.labels
     _require_floats(f"{name}: x", batch.x, loaded.input_shape)
     _require(bool(np.isfinite(batch.x).all()), f"{name}: x is not finite")
     if task.kind != "classes":
@@ -169,6 +170,10 @@ def _fits(task: Task, loaded: Data, name: str, split: Split) -> None:
         raise AssertionError(f"{name}: labels are {getattr(labels, 'dtype', None)}, expected int64")
     else:
         _require(labels.min() >= 0 and labels.max() < loaded.output_shape[0], f"{name}: labels beyond the classes")
+    y, extra = targets_of(split, index)
+    same = np.array_equal(y, batch.y, equal_nan=True) and extra.keys() == batch.extra.keys()
+    same = same and all(np.array_equal(extra[key], batch.extra[key]) for key in extra)
+    _require(same, f"{name}: its `targets` are others than those of its batches")
 
 
 def _require_floats(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
