@@ -20,8 +20,8 @@ from tests.said_numbers import PAGES, ROOT, command_of, known, numbers, page_aga
 
 FIRST, LAST = "## What a run looks like", "## What is here"
 """The part of README that holds results: from the one heading to the other."""
-BY_HAND = {"8", "23"}
-"""Numbers that no record holds: 8 min 23 s, the wall-clock time of the whole demo."""
+BY_HAND = {"8", "9"}
+"""Numbers that no record holds: 8 min 9 s, the wall-clock time of the whole demo."""
 STUDIES = set(studies.all_studies())
 OUTCOMES = ("supported", "contradicted", "negligible", "undecided")
 LINK = re.compile(r'\]\(((?:reports|results)/[\w./-]+?)/?(?: "([^"]*)")?\)')
