@@ -18,6 +18,7 @@ from typing import Any
 from bench import protocols, registry, settings
 from bench import standins as data
 from bench.errors import UsageError, unknown
+from bench.fitting import refuse_machinery, refuse_methods_without_task, refuse_without_effect, takes
 from bench.here import what_is_here
 from bench.records.record import Record
 from bench.records.store import Problem, Store
@@ -217,19 +218,19 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
     if selection.profile is not None and selection.profile not in PROFILES:
         raise unknown("profile", selection.profile, PROFILES)
     if selection.profile == "converged":
-        _refuse_machinery([task for task, _ in choose_tasks(selection, data_dir)])
+        refuse_machinery([task for task, _ in choose_tasks(selection, data_dir)])
     for seed in selection.seeds:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"seed {seed}: expected a whole number from 0 to {MAX_SEED}")
     method_names = registry.methods().select(selection.methods)
     pairs, _ = split_roles(selection.set)
-    _refuse_without_effect([name for name, _ in pairs], [name for name, _ in selection.grid], method_names)
+    refuse_without_effect([name for name, _ in pairs], [name for name, _ in selection.grid], method_names)
     axes = [[(name, value) for value in values] for name, values in selection.grid]
     if any(split_roles(axis)[1] for axis in axes):
         raise UsageError("--grid takes settings that change the result; give runtime settings with --set")
     combos = [(*pairs, *combo) for combo in itertools.product(*axes)]
     chosen = choose_tasks(selection, data_dir)
-    _refuse_methods_without_task([m for m in method_names if m in selection.methods], [task for task, _ in chosen])
+    refuse_methods_without_task([m for m in method_names if m in selection.methods], [task for task, _ in chosen])
     # Names and values first: a typo is answered before the machine is asked what it has.
     overrides = {
         (task, profile, method, combo): overrides_of(task, method, profile, selection.protocol, combo)
@@ -251,43 +252,6 @@ def cells(selection: Selection, data_dir: Path) -> list[Cell]:
             for seed in selection.seeds:
                 out[Cell(task, method, backbone, seed, profile, selection.protocol, origin, random, changed)] = None
     return list(out)
-
-
-def takes(method: str, task: str) -> bool:
-    """Whether the task is of a kind that the method is for."""
-    return registry.tasks()[task].kind in registry.methods()[method].kinds
-
-
-def _refuse_machinery(names: Iterable[str]) -> None:
-    """Raise for a task that has no converged recipe."""
-    having = [name for name, task in registry.tasks().items.items() if task.converged is not None]
-    for name in names:
-        if name not in having:
-            raise UsageError(
-                f"task {name!r} has no recipe of profile 'converged': its stand-in tests the machinery, and no run of "
-                f"it was shown to converge to more than a line or a constant. Tasks that have one: {', '.join(having)}"
-            )
-
-
-def _refuse_methods_without_task(named: Sequence[str], tasks: Sequence[str]) -> None:
-    """UsageError for a method that was named, and is for none of the tasks; one that a wildcard found is left out."""
-    for method in named:
-        if not any(takes(method, task) for task in tasks):
-            fitting = [task for task in registry.tasks().items if takes(method, task)]
-            raise UsageError(
-                f"{method} is for tasks of kind {' or '.join(registry.methods()[method].kinds)}, and none of "
-                f"{', '.join(tasks)} is; choose among {', '.join(fitting)}"
-            )
-
-
-def _refuse_without_effect(changed: Sequence[str], scanned: Sequence[str], methods: Sequence[str]) -> None:
-    """UsageError for a setting that could change no cell: of a method that does not run, or set and scanned at once."""
-    for name in (*changed, *scanned):
-        section = name.partition(".")[0]
-        if section in registry.methods().items and section not in methods:
-            raise UsageError(f"{name}: method {section} is not among those to run ({', '.join(methods)})")
-    if both := set(changed) & set(scanned):
-        raise UsageError(f"{', '.join(sorted(both))}: --set gives one value and --grid several; say one of them")
 
 
 def stale_reason(cell: Cell, record: Record) -> str | None:

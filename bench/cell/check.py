@@ -29,6 +29,7 @@ from bench.cell.run import Run
 from bench.cell.scoring import loss_name, metric_names, trivial_scores
 from bench.cell.story import lend
 from bench.cell.story import run as run_cell
+from bench.fitting import takes
 from bench.plan import Cell, Places, Selection
 from bench.protocols import PROTOCOLS
 from methods.contract import Method
@@ -203,7 +204,7 @@ def _method_checks(method: type[Method], places: Places) -> Iterator[Check]:
     yield "what it costs beside vanilla, for time limits, are numbers", _costs, method
     yield "every preset is valid", _presets, method
     for task in ("advection", "ecg", "darcy_pdebench", "spherical"):
-        if not plan.takes(method.name, task):
+        if not takes(method.name, task):
             continue
         yield f"two epochs on a tiny {task} leave a record with a score", _runs, task, method.name, places
     yield "every phase moves what it names, and nothing else", _moves, method.name, places
