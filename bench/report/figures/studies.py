@@ -104,8 +104,8 @@ def trend_figure(study: Study, panel: Panel) -> Drawing | None:
         name if several else f"{arm.method}: {name.partition('.')[2].rstrip('_')}"
         for arm in study.arms
         if arm.name in places
-        for name, _ in arm.set
-        if name != "trainer.eval_every"
+        for name, value in arm.set
+        if value == arm.at  # what changes along with it has other values
     )
     return drawing_of(panel, "trend", title, caption, data, partial(_draw_trend, ", ".join(scanned)))
 
