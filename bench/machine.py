@@ -237,14 +237,15 @@ def take_peaks(device: Any) -> dict[str, int]:
     """
     import torch
 
-    peaks = {"host": _peak_host_memory()}
+    peaks = {"host": peak_host_memory()}
     if device.type == "cuda":
         peaks["device"] = torch.cuda.max_memory_allocated(device)
     reset_peaks(device)
     return peaks
 
 
-def _peak_host_memory() -> int:
+def peak_host_memory() -> int:
+    """Bytes of this process's largest resident set, since its start or `reset_peaks`."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

@@ -19,6 +19,7 @@ from bench.cell import story
 from bench.cell.determinism import determinism
 from bench.cell.draft import Draft
 from bench.cell.run import Run
+from bench.fitting import takes
 from bench.plan import Places, Selection
 from bench.report.frame import METHOD_ORDER
 from benchmarks.interleaved import cpu_seconds, seconds, table
@@ -55,9 +56,11 @@ def step_of(context):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_cost_beside_vanilla(benchmark, monkeypatch, tmp_path, task):
-    """All registered methods on one task."""
-    names = [n for n in METHOD_ORDER if n in registry.methods().items]
-    names += sorted(set(registry.methods().items) - set(names))
+    """All registered methods that are for the task."""
+    known = [n for n in registry.methods().items if takes(n, task)]
+    names = sorted(
+        known, key=lambda name: (METHOD_ORDER.index(name) if name in METHOD_ORDER else len(METHOD_ORDER), name)
+    )
     position = property(lambda self: Position(0, 2, 0.0))
     rows: dict[str, dict[str, float]] = {}
     with determinism(0, {}):

@@ -34,13 +34,13 @@ def gradient(value, target):
     return torch.autograd.grad(value, target)[0]
 
 
-def two_log_sum_exps(cost, a, b, f, g, eps, kernel):
+def two_log_sum_exps(cost, a, b, f, g, eps, kernel, read):
     """Soft minima as geomloss has them: a log-sum-exp per direction."""
     rows = -eps * torch.logsumexp((b.log() + g / eps) - cost / eps, 1)
     return rows, -eps * torch.logsumexp((a.log() + f / eps)[:, None] - cost / eps, 0)
 
 
-def one_exp(cost, a, b, f, g, eps, kernel):
+def one_exp(cost, a, b, f, g, eps, kernel, read):
     """One kernel for both directions, with exp instead of exp2."""
     torch.add((f / eps)[:, None], cost, alpha=-1 / eps, out=kernel).add_(g / eps).exp_()
     return f - eps * (kernel @ b).log(), g - eps * (kernel.T @ a).log()
