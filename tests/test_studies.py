@@ -23,7 +23,7 @@ from tests.report_helpers import noise, probe_record, records_of
 NAMES = {
     "mona-table-nas-bench-360", "mona-table-pdebench", "mona-figure-2", "mona-figure-3", "mona-figure-4",
     "mona-ablation", "orca-alignment", "body-or-embedder", "pretrained-or-scratch", "proxy-data", "selection-bias",
-    "tuned-baseline", "small-supervised", "equal-budget", "convincing", "few-shot",
+    "tuned-baseline", "small-supervised", "equal-budget", "convincing", "few-shot", "image-target",
 }  # fmt: skip
 
 
