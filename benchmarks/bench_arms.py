@@ -21,7 +21,7 @@ from bench.cell.draft import Draft
 from bench.cell.run import Run
 from bench.fitting import takes
 from bench.plan import Places, Selection
-from bench.report.frame import METHOD_ORDER
+from bench.report.frame import METHOD_ORDER, ordered
 from benchmarks.interleaved import cpu_seconds, seconds, table
 from methods.contract import Position
 
@@ -57,10 +57,7 @@ def step_of(context):
 @pytest.mark.parametrize("task", TASKS)
 def test_cost_beside_vanilla(benchmark, monkeypatch, tmp_path, task):
     """All registered methods that are for the task."""
-    known = [n for n in registry.methods().items if takes(n, task)]
-    names = sorted(
-        known, key=lambda name: (METHOD_ORDER.index(name) if name in METHOD_ORDER else len(METHOD_ORDER), name)
-    )
+    names = ordered((name for name in registry.methods().items if takes(name, task)), METHOD_ORDER)
     position = property(lambda self: Position(0, 2, 0.0))
     rows: dict[str, dict[str, float]] = {}
     with determinism(0, {}):

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 from bench import machine
 from bench.beside import same_code
 from bench.errors import SetupError, UsageError
-from bench.launch.slurm import queue
 from bench.launch.slurm.array import Array
 from bench.launch.slurm.element import CellJob
+from bench.launch.slurm.queue import environment
 
 SBATCH_SECONDS = 300.0
 
@@ -123,7 +123,7 @@ def _patience(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def _outside_of_any_job() -> Iterator[None]:
     """submitit hands this process's environment on to sbatch; an allocation around it must not shape the new job."""
-    hidden = {name: os.environ.pop(name) for name in set(os.environ) - set(queue.environment())}
+    hidden = {name: os.environ.pop(name) for name in set(os.environ) - set(environment())}
     try:
         yield
     finally:
