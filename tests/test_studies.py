@@ -169,6 +169,16 @@ def test_a_page_without_records_says_how_to_make_them():
     assert "0 of 36 cells" in text and "python -m bench run --study mona-ablation --size quick" in text
 
 
+def test_a_setting_of_its_size_that_an_arm_sets_otherwise_is_not_said_of_all_cells():
+    records = records_of("image-target", "quick", lambda arm, task, seed, overrides: 30 + seed)
+    text = markdown(page_of.build("image-target", "quick", Evidence(records)))
+    assert "Settings of all cells: trainer.lr = 0.001, trainer.patience = 8." in text
+    assert (
+        "Settings of all cells but those of vanilla, twice as long: trainer.epochs = 30, trainer.decay_epochs = 30."
+        in text
+    )
+
+
 def test_records_of_other_cells_are_left_out():
     text = markdown(page_of.build("mona-ablation", "quick", Evidence([make_record(task="spherical", method="orca")])))
     assert "0 of 36 cells" in text

@@ -86,7 +86,7 @@ class Panel:
     tasks: tuple[str, ...]
     rows: tuple[str, ...]
     shared: Mapping[str, Any]
-    """Overrides that every cell of the panel has."""
+    """Overrides that every cell of the panel has; in a study those of its size, which an arm may set otherwise."""
     apart: int = 0
     """Number of a panel of cells that are not comparable with those of the same group; 0 is the main one."""
     differs: tuple[str, ...] = ()

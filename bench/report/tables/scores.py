@@ -13,7 +13,7 @@ from bench.records.comparable import NOT_RECORDED
 from bench.report import points
 from bench.report.document.table import Column, Entry, Table, decimals, number, with_best
 from bench.report.floors import data_of, solved
-from bench.report.frame import FLOOR, Catalogue, Panel
+from bench.report.frame import FLOOR, Catalogue, Panel, changes
 from bench.report.statistics import ranks, win_rate
 from bench.report.tables.entries import WORDS, by_task_and_row, score_entry
 from bench.report.tables.price import prices
@@ -59,9 +59,22 @@ def shared_by_all(panel: Panel, catalogue: Catalogue) -> list[str]:
         f"Profile {panel.profile}, protocol {panel.protocol}, {panel.origin} data.",
         f"Backbones: {'; '.join(parts)}.",
     ]
-    if panel.shared:
-        sentences.append("Settings of all cells: " + ", ".join(f"{k} = {v}" for k, v in panel.shared.items()) + ".")
-    return sentences
+    return sentences + _settings(panel)
+
+
+def _settings(panel: Panel) -> list[str]:
+    """What the overrides of all cells are, and of all but those rows that set the same otherwise, as a longer arm does."""
+    own = {
+        row: [changes(record) for record in panel.of(row)["record"]] for row in panel.rows if row not in panel.floors
+    }
+    by_exception: dict[tuple[str, ...], list[str]] = {}
+    for name, value in panel.shared.items():
+        rows = tuple(row for row, sets in own.items() if any(one.get(name, value) != value for one in sets))
+        by_exception.setdefault(rows, []).append(f"{name} = {value}")
+    return [
+        f"Settings of all cells{' but those of ' if rows else ''}{' and '.join(rows)}: {', '.join(said)}."
+        for rows, said in sorted(by_exception.items())
+    ]
 
 
 def warnings(panel: Panel) -> list[str]:
